@@ -1,0 +1,778 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["supabase>=2.34,<3", "python-dotenv>=1.0,<2"]
+# ///
+"""Turn the scraped TikTok videos of a Supabase project into a training set.
+
+    python extract_training_data.py
+
+A row of the table `scraped_videos` comes in as the server sends it:
+
+    {"id": "000d8d7d-9f33-4d2a-a033-cc7fc979407f", "platform": "tiktok",
+     "platform_video_id": "7315772332042445998", "description": "pov life tips",
+     "views": 128939, "likes": 19915, "shares": 694, "comments": 67,
+     "sound_name": "original sound", "hashtags": ["fyp", "viral", "foryou"],
+     "duration_seconds": 39, "bookmarks": 3957, "followers": 1197799,
+     "uploaded_at": "2025-11-04T15:18:44.000Z"}
+
+and leaves as 15 features from 0 to 1 and a virality tier from 1 to 5:
+
+    [0.005382390122461008, 0.0005196255593730368, ...], 4
+
+The usable videos are shuffled reproducibly, split 80/20 and written to
+training-data.json. The real table has 7,389 rows; 7,358 are usable, of which
+5,886 are the train set and 1,472 the test set.
+"""
+
+import sys
+
+# Older versions can't read the "Z" of most upload times, and would not say so.
+if sys.version_info < (3, 11):  # noqa: UP036
+    sys.exit("extract_training_data.py needs Python 3.11 or newer.")
+
+import argparse
+import json
+import os
+import re
+import signal
+import tempfile
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from itertools import pairwise
+from locale import LC_CTYPE, setlocale
+from math import inf
+from pathlib import Path
+from struct import Struct
+from time import monotonic, sleep
+from types import FrameType
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+try:
+    import httpx  # comes with supabase, and is what it sends requests with
+    from dotenv import dotenv_values
+    from postgrest import CountMethod
+    from supabase import Client, ClientOptions, create_client
+except ImportError as error:
+    sys.exit(
+        f"Python can't import {error.name}. Install what the script needs with\n"
+        f"    {sys.executable} -m pip install -r requirements.txt"
+    )
+except KeyboardInterrupt:
+    sys.exit(130)
+
+Video = dict[str, Any]  # a row, as the server sends it
+Sample = tuple[str, int, bytes]  # video ID, tier, the features as VECTOR packs them
+Tier = dict[str, Any]  # an entry of the baseline's virality_tiers
+Figures = tuple[float, float, float, float]  # minimum, mean, maximum, share of zeros
+
+HERE = Path(__file__).resolve().parent  # where .env.local, .env and the baseline are
+
+TABLE = "scraped_videos"
+COLUMNS = (  # "->" keeps the JSON type, "->>" would make a number text
+    "id,platform,platform_video_id,description,views,likes,shares,comments,"
+    "sound_name,hashtags,duration_seconds,bookmarks:metadata->bookmarks,"
+    "followers:metadata->followers,uploaded_at:metadata->uploaded_at"
+)
+COUNTS = ("views", "likes", "shares", "comments", "bookmarks", "duration_seconds")
+PAGE_SIZE = 1000  # rows; Supabase sends no more at a time, whatever is asked for
+TIMEOUT = httpx.Timeout(30, connect=10)  # seconds; Supabase ends a query after 8
+RETRY_WAITS = (1, 2, 4, 8)  # seconds before the second to the fifth attempt
+MAX_RETRY_AFTER = 60  # seconds; a server that asks for more gets these
+
+MAX_DURATION = 180  # seconds
+MAX_HASHTAGS = 30
+MAX_CAPTION_LENGTH = 2000  # UTF-16 code units
+MAX_VIEWS_PER_FOLLOWER = 50
+FOLLOWER_BOUNDS = (10_000, 100_000, 500_000, 1_000_000)
+FOLLOWER_TIERS = (0.1, 0.3, 0.5, 0.7, 0.9)  # nano, micro, mid, macro, mega
+UNKNOWN = 0.5  # a follower tier, weekday or hour that is not known
+
+TIERS = (1, 2, 3, 4, 5)
+TIER_TOLERANCE = 0.05  # a share further than this from the baseline's gets a remark
+BAR_WIDTH = 25  # columns
+PROGRESS_WIDTH = 60  # columns
+LOG_LINES = 5  # lines of progress where they can't be rewritten
+
+# A number in text. float() alone would also take "1_000", "nan" and "infinity".
+NUMERIC = re.compile(
+    r"\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*", re.ASCII | re.IGNORECASE
+)
+# How an ISO 8601 time begins. fromisoformat() alone would take any letter for the T.
+ISO_8601 = re.compile(r"[\dW-]{8,10}([T ]|$)", re.ASCII)
+VISIBLE = re.compile(r"[!-~]+")  # the characters of which URLs and keys are made
+
+ADVICE = {  # by the error's code, else by the HTTP status
+    "42501": "This key's role may not read the table: use the secret key.",
+    "42703": "The table lacks a column that the script reads.",
+    "PGRST205": f"Is SUPABASE_URL the project that holds the table {TABLE}?",
+    "401": "Copy the secret key anew: Supabase dashboard > Project Settings > API Keys.",
+    "403": "Use the secret key: Supabase dashboard > Project Settings > API Keys.",
+    "404": "Is SUPABASE_URL the project's own, like https://abcdefgh.supabase.co?",
+    "redirect": "The key was not sent there. Set SUPABASE_URL to the project's own URL.",
+    "no reply": "Check SUPABASE_URL and the connection. Is the project paused? Then\n"
+    "restore it in the Supabase dashboard.",
+}
+UNFILLED = {  # the key in metadata to look at when every video has this value
+    ("saveRate", 0.0): "bookmarks",
+    ("hasFollowerData", 0.0): "followers",
+    ("followerTier", UNKNOWN): "followers",
+    ("viewsPerFollower", 0.0): "followers",
+    ("weekdayPosted", UNKNOWN): "uploaded_at",
+    ("hourPosted", UNKNOWN): "uploaded_at",
+}
+
+
+class Failure(Exception):
+    """Why the run can't go on, in words for people, and the exit code for it."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def say(message: str) -> None:
+    """Print a message for people, over the progress line if one stands there."""
+    clear = f"\r{'':{PROGRESS_WIDTH}}\r" if sys.stderr.isatty() else ""
+    print(clear + message, file=sys.stderr, flush=True)
+
+
+# --- Before the first request: settings, baseline, output
+
+
+def read_settings(folder: Path, environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return the project's URL and key: from `environ`, else .env.local, else .env.
+
+    Warns of plain http to another machine. Raises Failure for a setting that is missing
+    or malformed; no message shows a value, which may be the key in the wrong place.
+    """
+    sources: list[Mapping[str, str | None]] = [environ]
+    for path in (folder / ".env.local", folder / ".env"):
+        try:
+            sources.append(dotenv_values(path, encoding="utf-8-sig"))
+        except (OSError, UnicodeError):
+            raise Failure(f"{path} can't be read as text in UTF-8.", 2) from None
+
+    def find(*names: str) -> str:
+        values = (source.get(name) or "" for source in sources for name in names)
+        return next(filter(None, map(str.strip, values)), "")
+
+    url = find("SUPABASE_URL", "NEXT_PUBLIC_SUPABASE_URL")
+    key = find("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY")
+    settings = {"SUPABASE_URL": url, "SUPABASE_SECRET_KEY": key}
+    if missing := " and ".join(name for name, value in settings.items() if not value):
+        raise Failure(
+            f"Not set: {missing}. Copy .env.example to\n{folder / '.env'}\nand fill it "
+            "in; it says where in the Supabase dashboard to find each.",
+            2,
+        )
+    try:
+        parts = urlsplit(url)
+        malformed = not VISIBLE.fullmatch(url) or not parts.hostname or parts.port == 0
+    except ValueError:
+        malformed = True
+    if malformed or parts.scheme not in ("http", "https") or "@" in parts.netloc:
+        raise Failure("SUPABASE_URL must look like https://abcdefgh.supabase.co", 2)
+    if not VISIBLE.fullmatch(key):
+        raise Failure(
+            "SUPABASE_SECRET_KEY holds a character that no key has. Copy it anew.", 2
+        )
+    if parts.scheme == "http" and parts.hostname not in (
+        "localhost",
+        "127.0.0.1",
+        "::1",
+    ):
+        say(
+            "Warning: SUPABASE_URL is plain http, so others may read the key on its way."
+        )
+    # The dashboard also shows the URL with the path that the client will add.
+    return parts.geturl().rstrip("/").removesuffix("/rest/v1"), key
+
+
+def read_baseline(path: Path) -> list[Tier]:
+    """Return the baseline's `virality_tiers`: five, from tier 1 to 5.
+
+    Each has `tier` and the lowest WES that belongs to it, `weighted_score_threshold.min`;
+    some have `label` and `percentage`, too. Raises Failure.
+    """
+
+    def fail(problem: str) -> NoReturn:
+        raise Failure(
+            f"The baseline {path}\ncan't be used: {problem}. Restore the file that came "
+            "with the script,\nor name another with --baseline.",
+            2,
+        )
+
+    try:
+        baseline = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        fail(f"{error.strerror}")
+    except (ValueError, RecursionError):
+        fail("it is not JSON")
+    entries = baseline.get("virality_tiers") if isinstance(baseline, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+        fail('it has no list "virality_tiers" of objects')
+    tiers: list[Tier] = []
+    lowest = -inf
+    for tier in TIERS:
+        found = [entry for entry in entries if entry.get("tier") == tier]
+        if len(found) != 1:
+            fail(f"tier {tier} is in it {len(found)} times instead of once")
+        threshold = found[0].get("weighted_score_threshold")
+        low: Any = threshold.get("min") if isinstance(threshold, dict) else None
+        if type(low) not in (int, float) or not -inf < low < inf:
+            fail(f"tier {tier} has no finite number weighted_score_threshold.min")
+        if low <= lowest:
+            fail(f"the threshold of tier {tier} is not above that of tier {tier - 1}")
+        lowest = low
+        tiers += found
+    if len(entries) > len(tiers):
+        fail(f"it has {len(entries)} tiers instead of {len(tiers)}")
+    return tiers
+
+
+def resolve_output(path: Path) -> Path:
+    """Return the file to write, links followed. Raises Failure if it can't be one."""
+    target = Path(os.path.realpath(path))
+    try:
+        if target.exists() and not target.is_file():
+            raise Failure(f"--output {path} is a folder or device, not a file.", 2)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        problem = f"Can't write to the folder {target.parent}: {error.strerror}."
+        raise Failure(f"{problem}\nName a file elsewhere with --output.", 2) from None
+    return target
+
+
+def timestamp(environ: Mapping[str, str]) -> str:
+    """Return SOURCE_DATE_EPOCH, if it is set, else the time now, as ISO 8601 in UTC.
+
+    https://reproducible-builds.org/specs/source-date-epoch/. Raises Failure.
+    """
+    epoch = environ.get("SOURCE_DATE_EPOCH")
+    try:
+        time = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise Failure(
+            "SOURCE_DATE_EPOCH must be whole seconds since 1970.", 2
+        ) from None
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+# --- Read
+
+
+def connect(url: str, key: str) -> Client:
+    """Return a client that neither follows redirects nor retries by itself."""
+    http = httpx.Client(
+        timeout=TIMEOUT,
+        follow_redirects=False,  # the key must not go to another host
+        event_hooks={"response": [check_reply]},
+    )
+    options = ClientOptions(httpx_client=http, postgrest_client_retry=False)
+    return create_client(url, key, options)
+
+
+def check_reply(response: httpx.Response) -> None:
+    """Raise httpx.HTTPError for what the client would hide or take for no rows."""
+    response.read()
+    response.raise_for_status()
+    if not response.content:
+        raise httpx.RemoteProtocolError("the reply is empty", request=response.request)
+
+
+def check_page(page: Any, count: int | None, after: str) -> list[Video]:
+    """Return a reply's rows. Raises ValueError if they can't be those after `after`."""
+    if not isinstance(page, list) or not all(isinstance(row, dict) for row in page):
+        raise ValueError("The reply is not a JSON array of rows")
+    ids = [after, *(row.get("id") for row in page)]
+    if not all(isinstance(row_id, str) for row_id in ids):
+        raise ValueError("The reply has a row without an id")
+    if any(one >= other for one, other in pairwise(ids)):
+        raise ValueError("The reply's rows are not in the order of their ids")
+    if not after and count is None:
+        raise ValueError("The reply does not say how many rows there are")
+    return page
+
+
+def diagnose(error: Exception) -> tuple[str, str, bool, float]:
+    """Return what went wrong, what to do, whether it may pass, and the Retry-After.
+
+    What went wrong is one printable line without the key, whatever the server sent.
+    Retry-After is in seconds, 0 if there is none.
+    """
+    if isinstance(error, httpx.RequestError):
+        problem = f"No reply from {error.request.url.host}: {error}"
+        return problem, ADVICE["no reply"], True, 0
+    if not isinstance(error, httpx.HTTPStatusError):
+        return f"{error}", "", True, 0
+    response, status = error.response, error.response.status_code
+    try:
+        body = response.json()
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):  # from a gateway: a page of HTML, or a line of text
+        body = {"message": "" if "<" in response.text else response.text}
+    code = str(body.get("code"))
+    parts = [f"HTTP {status} {response.reason_phrase}"]
+    parts += [
+        str(body[k]) for k in ("message", "code", "details", "hint") if body.get(k)
+    ]
+    if status < 400:
+        code = "redirect"
+        parts.append(f"redirected to {response.headers.get('location')}")
+    problem = ": ".join(parts).replace(response.request.headers["apikey"], "[key]")
+    problem = "".join(c if c.isprintable() else " " for c in problem)
+    advice = ADVICE.get(code) or ADVICE.get(str(status), "")
+    passing = status in (408, 429) or status >= 500 or code == "57014"
+    retry_after = number(response.headers.get("retry-after")) or 0
+    return problem[:500].strip(), advice, passing, min(retry_after, MAX_RETRY_AFTER)
+
+
+def fetch_page(client: Client, after: str, read: int) -> tuple[list[Video], int | None]:
+    """Return the first 1,000 rows whose id is above `after`, and the count of all.
+
+    The count comes with the first page only, for which `after` is "". What may pass is
+    tried again, with a line that says so; `read`, the rows so far, is for that line.
+    Raises Failure.
+    """
+    query = (
+        client.table(TABLE)
+        .select(COLUMNS, count=None if after else CountMethod.exact)
+        .is_("archived_at", None)
+        .order("id")
+        .limit(PAGE_SIZE)
+    )
+    if after:  # an offset instead would shift whenever a row before it comes or goes
+        query = query.gt("id", after)
+    for attempt, wait in enumerate((*RETRY_WAITS, inf), start=1):
+        try:
+            reply = query.execute()
+            return check_page(reply.data, reply.count, after), reply.count
+        except (httpx.HTTPError, ValueError, RecursionError) as error:
+            problem, advice, passing, retry_after = diagnose(error)
+        problem += f", after {read:,} rows"
+        if not passing:
+            break
+        if wait == inf:
+            problem += f" and {attempt} attempts"
+            break
+        wait = max(wait, retry_after)  # a restarting PostgREST says 0: too soon
+        say(f"{problem}. Trying again in {wait:g} s.")
+        sleep(wait)
+    raise Failure(f"{problem}.\n{advice}".rstrip())
+
+
+def fetch_videos(client: Client) -> Iterator[Video]:
+    """Yield each row that is not archived once, whatever is written meanwhile.
+
+    Shows the progress. Raises Failure if a page can't be had or rows are missing.
+    """
+    started, after, read, total = monotonic(), "", 0, 0
+    while True:
+        page, count = fetch_page(client, after, read)
+        total = total if count is None else count
+        if not page:  # a short page is not the end: a server may cap pages lower
+            break
+        yield from page
+        after = page[-1]["id"]
+        read += len(page)
+        show_progress(read, len(page), total, monotonic() - started)
+    if read < total:
+        raise Failure(
+            f"Read {read:,} rows, fewer than the {total:,} counted at the start. If rows "
+            "were archived\nor deleted meanwhile, run again when that is over; if not, the "
+            "server holds rows back."
+        )
+
+
+def show_progress(read: int, new: int, total: int, seconds: float) -> None:
+    """Rewrite the line of progress on a terminal; in a log, add one now and then."""
+    line = f"{read:,} of {total:,} rows, {read / seconds:,.0f} rows/s"
+    if sys.stderr.isatty():
+        print(f"\r{line:{PROGRESS_WIDTH}}", end="", file=sys.stderr, flush=True)
+    elif (read - new) * LOG_LINES // total < min(read, total) * LOG_LINES // total:
+        say(line)
+
+
+# --- Features
+
+
+def number(value: Any) -> float | None:
+    """Return a JSON number, or a number in text, as a finite float of at least 0.
+
+    Anything else is None: a number below 0, null, true, "many", "nan", 1e999.
+
+    >>> number(12), number("12"), number(-1), number(True)
+    (12.0, 12.0, None, None)
+    """
+    if type(value) is str:
+        if not NUMERIC.fullmatch(value):
+            return None
+    elif type(value) not in (int, float):  # isinstance would take true for an int
+        return None
+    try:
+        result = float(value)
+    except OverflowError:
+        return None
+    return result if 0 <= result < inf else None
+
+
+def upload_time(value: Any) -> datetime | None:
+    """Return ISO 8601 text as a time in UTC, which it is without an offset, too.
+
+    Anything else is None.
+
+    >>> str(upload_time("2026-01-01T00:30:00+02:00"))
+    '2025-12-31 22:30:00+00:00'
+    """
+    if type(value) is not str or not ISO_8601.match(value):
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # no such day; in UTC before year 1, after 9999
+        return None
+
+
+def utf16_length(text: str) -> int:
+    """Return the length in UTF-16 code units; most emoji count 2.
+
+    TikTok's own limit and the JavaScript app that uses the model count like that.
+    """
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def follower_tier(followers: float) -> float:
+    """Return the size of a creator's following: 0.1 (nano) to 0.9 (mega).
+
+    >>> follower_tier(9_999), follower_tier(10_000)
+    (0.1, 0.3)
+    """
+    return FOLLOWER_TIERS[bisect_right(FOLLOWER_BOUNDS, followers)]
+
+
+def clamp(x: float) -> float:
+    """Limit x, which is never negative here, to [0, 1]."""
+    return x if x < 1 else 1.0
+
+
+def clean(video: Video) -> None:
+    """Make the counts of a row floats, in place: 0 if missing or not a number."""
+    for column in COUNTS:
+        video[column] = number(video.get(column)) or 0.0
+
+
+def features(video: Video) -> dict[str, float]:
+    """Return the 15 features of a clean video that has views, each in [0, 1]."""
+    views, likes = video["views"], video["likes"]
+    shares, comments = video["shares"], video["comments"]
+    followers = number(video.get("followers"))
+    posted = upload_time(video.get("uploaded_at"))
+    sound, caption = video.get("sound_name"), video.get("description")
+    hashtags = video.get("hashtags")
+    # fmt: off
+    return {
+        "shareRate":          clamp(shares / views),
+        "commentRate":        clamp(comments / views),
+        "likeRate":           clamp(likes / views),
+        "saveRate":           clamp(video["bookmarks"] / views),
+        "shareToLikeRatio":   clamp(shares / likes) if likes else 0.0,
+        "commentToLikeRatio": clamp(comments / likes) if likes else 0.0,
+        "durationSeconds":    clamp(video["duration_seconds"] / MAX_DURATION),
+        "hashtagCount":       clamp(len(hashtags) / MAX_HASHTAGS) if type(hashtags) is list else 0.0,
+        "hasTrendingSound":   1.0 if type(sound) is str and sound.strip() else 0.0,
+        "captionLength":      clamp(utf16_length(caption) / MAX_CAPTION_LENGTH) if type(caption) is str else 0.0,
+        "hasFollowerData":    0.0 if followers is None else 1.0,
+        "followerTier":       UNKNOWN if followers is None else follower_tier(followers),
+        "viewsPerFollower":   clamp(views / followers / MAX_VIEWS_PER_FOLLOWER) if followers else 0.0,
+        "weekdayPosted":      posted.isoweekday() % 7 / 6 if posted else UNKNOWN,
+        "hourPosted":         posted.hour / 23 if posted else UNKNOWN,
+    }
+    # fmt: on
+
+
+FEATURE_NAMES = tuple(features(dict.fromkeys(COUNTS, 1.0)))
+VECTOR = Struct(f"{len(FEATURE_NAMES)}d")  # 120 bytes a video; a list would take 500
+
+
+# --- Tier, order and split
+
+
+def weighted_engagement_score(video: Video) -> float:
+    """Return the WES of a clean video that has views. It has no upper limit.
+
+    >>> weighted_engagement_score({"views": 100, "likes": 5, "comments": 2, "shares": 1})
+    0.12
+    """
+    engagement = video["likes"] + 2 * video["comments"] + 3 * video["shares"]
+    return float(engagement / video["views"])
+
+
+def virality_tier(wes: float, thresholds: Sequence[float]) -> int:
+    """Return the highest tier, 1 to 5, whose threshold is at most `wes`, or else 1.
+
+    >>> [virality_tier(wes, [0, 1, 2, 3, 4]) for wes in (-1, 0.5, 2, 99)]
+    [1, 1, 3, 5]
+    """
+    return max(1, bisect_right(thresholds, wes))
+
+
+def collect(
+    videos: Iterable[Video], thresholds: Sequence[float]
+) -> tuple[list[Sample], Counter[str]]:
+    """Return the usable videos in canonical order, and the rows dropped, by reason.
+
+    That order is by video ID, so that neither the order of the rows nor their ids, which
+    are random, leave a trace. A video that came twice, as happens when its row is deleted
+    and inserted anew between two pages, is taken once.
+    """
+    samples: list[Sample] = []
+    dropped: Counter[str] = Counter()
+    for video in videos:
+        clean(video)
+        if not video["views"]:
+            dropped["without views"] += 1
+        elif not video["duration_seconds"]:
+            dropped["without duration"] += 1
+        else:
+            video_id = f"{video.get('platform')}/{video.get('platform_video_id')}"
+            tier = virality_tier(weighted_engagement_score(video), thresholds)
+            samples.append((video_id, tier, VECTOR.pack(*features(video).values())))
+    samples.sort()
+    for i in range(len(samples) - 1, 0, -1):
+        if samples[i][0] == samples[i - 1][0]:
+            del samples[i]
+            dropped["of a video that came twice"] += 1
+    return samples, dropped
+
+
+def shuffle(samples: list[Sample], seed: int) -> None:
+    """Shuffle samples that are in canonical order, in place, by Fisher-Yates.
+
+    Position i is swapped with one of 0 to i, drawn by SHA-256 from the seed and the video
+    ID at i, where no swap has been yet. hash() and random may differ between two runs or
+    versions of Python; this doesn't.
+    """
+    for i, (video_id, _, _) in enumerate(samples):
+        digest = sha256(f"{seed}/{video_id}".encode(errors="surrogatepass")).digest()
+        j = int.from_bytes(digest) % (i + 1)
+        samples[i], samples[j] = samples[j], samples[i]
+
+
+# --- Write
+
+
+def training_json(
+    train: list[Sample], test: list[Sample], generated_at: str
+) -> Iterator[str]:
+    """Yield the text of training-data.json, piece by piece."""
+    yield f'{{\n  "generatedAt": "{generated_at}",\n'
+    yield f'  "featureNames": {json.dumps(FEATURE_NAMES)},\n'
+    for name, samples in (("trainSet", train), ("testSet", test)):
+        yield f'  "{name}": {{\n    "features": ['
+        for start in range(0, len(samples), PAGE_SIZE):
+            vectors = [vector for _, _, vector in samples[start : start + PAGE_SIZE]]
+            yield ",\n" if start else "\n"
+            yield ",\n".join([f"{[*VECTOR.unpack(vector)]}" for vector in vectors])
+        yield f'\n    ],\n    "labels": {[tier for _, tier, _ in samples]},\n'
+        yield f'    "count": {len(samples)}\n  }},\n'
+    labels = Counter(tier for _, tier, _ in (*train, *test))
+    yield f'  "labelDistribution": {json.dumps({t: labels[t] for t in TIERS})}\n}}\n'
+
+
+def write_whole(target: Path, text: Iterable[str]) -> int:
+    """Write a file that appears whole or not at all, and return its size in bytes.
+
+    Raises Failure if it can't be written; then an earlier file is as it was.
+    """
+    try:
+        # In a temporary folder, as a temporary file would be for its owner's eyes only.
+        with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder:
+            part = Path(folder) / target.name
+            with part.open("w", encoding="utf-8", newline="\n") as file:
+                file.writelines(text)
+                file.flush()
+                os.fsync(file.fileno())
+            size = part.stat().st_size
+            part.replace(target)
+            return size
+    except OSError as error:
+        raise Failure(f"Can't write {target}: {error.strerror}.") from None
+
+
+# --- Report
+
+
+def describe_features(samples: list[Sample]) -> list[Figures]:
+    """Return the minimum, mean, maximum and share of zeros of each feature."""
+    count = len(samples)
+    lows, means, highs, zeros = ([x] * len(FEATURE_NAMES) for x in (1.0, 0.0, 0.0, 0.0))
+    for start in range(0, count, PAGE_SIZE):
+        vectors = [VECTOR.unpack(v) for _, _, v in samples[start : start + PAGE_SIZE]]
+        for i, column in enumerate(zip(*vectors)):
+            lows[i] = min(lows[i], min(column))
+            means[i] += sum(column) / count
+            highs[i] = max(highs[i], max(column))
+            zeros[i] += column.count(0.0) / count
+    return list(zip(lows, means, highs, zeros))
+
+
+def bar_characters(encoding: str) -> tuple[str, str]:
+    """Return a bar's character and the baseline's mark: ASCII where it has to be.
+
+    Under LC_ALL=C Python itself would write UTF-8, but the terminal may not read it.
+    """
+    try:
+        "█│".encode(encoding)
+    except UnicodeEncodeError:
+        return "#", "|"
+    return ("#", "|") if setlocale(LC_CTYPE) in ("C", "POSIX") else ("█", "│")
+
+
+def report(
+    labels: Mapping[int, int],
+    dropped: Mapping[str, int],
+    tiers: list[Tier],
+    figures: Sequence[Figures],
+    written: str,
+    characters: tuple[str, str],
+) -> str:
+    """Return what tells a good extraction from a broken one, 80 columns wide.
+
+    `labels` counts the videos by tier, `dropped` the other rows by reason; `figures`
+    come from describe_features(), `characters` from bar_characters(); `written` is a
+    text on the file, the last lines.
+    """
+    used = sum(labels.values())
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+    lines = [f"Read {used + sum(dropped.values()):,} rows, used {used:,}."]
+    lines += [f"Dropped: {reasons or 'none'}.", ""]
+
+    full, mark = characters
+    shares = [labels[tier] / used for tier in TIERS]
+    usual = [number(tier.get("percentage")) for tier in tiers]
+    scale = BAR_WIDTH / max(*shares, *((percentage or 0) / 100 for percentage in usual))
+    lines.append(
+        f"{'Tier':24}{'videos':>10}{'share':>8}{'baseline':>10}  {mark} baseline"
+    )
+    remarks = []
+    for tier, entry, share, percentage in zip(TIERS, tiers, shares, usual):
+        label = entry.get("label")
+        name = f"{tier} {label if isinstance(label, str) else ''}"
+        bar, baseline, off = full * round(share * scale), "", False
+        remark = (
+            f"tier {tier} holds {share:.0%} here" if share else f"tier {tier} is empty"
+        )
+        if percentage is not None:
+            end = round(percentage / 100 * scale)
+            bar = f"{bar[:end]:{end}}{mark}{bar[end + 1 :]}"
+            baseline = f"{percentage:.1f}%"
+            off = abs(share - percentage / 100) > TIER_TOLERANCE
+            remark += f", {percentage:.0f}% in the baseline"
+        lines.append(f"{name:24.24}{labels[tier]:10,}{share:8.1%}{baseline:>10}  {bar}")
+        if off or not share:
+            remarks.append(f"{remark}:\n  was the baseline made from other data?")
+    lines += [*remarks, ""]
+
+    lines.append(f"{'Feature':24}{'minimum':>10}{'mean':>10}{'maximum':>10}{'zero':>9}")
+    remarks = []
+    for name, (low, mean, high, zero) in zip(FEATURE_NAMES, figures):
+        lines.append(f"{name:24}{low:10.5f}{mean:10.5f}{high:10.5f}{zero:9.1%}")
+        if low == high:
+            key = UNFILLED.get((name, low))
+            hint = f"does metadata hold {key}?" if key else "it tells a model nothing."
+            remarks.append(f"{name} is {low:g} for every video: {hint}")
+    return "\n".join([*lines, *remarks, "", written])
+
+
+# --- The command
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options. Exits with 2 at one that it doesn't know."""
+    parser = argparse.ArgumentParser(
+        prog="extract_training_data.py",
+        description="Turn the scraped TikTok videos of a Supabase project into a "
+        "training set: 15 features and a virality tier for each, split 80/20.",
+        epilog="Exit codes: 0 written, 1 the run failed, 2 options, settings, baseline "
+        "or output can't be used, 130 interrupted.",
+    )
+    default = Path("training-data.json")
+    text = f"the file to write (default: {default})"
+    parser.add_argument(
+        "--output", metavar="PATH", type=Path, default=default, help=text
+    )
+    default = HERE / "calibration-baseline.json"
+    text = f"the thresholds of the tiers (default: {default.name} beside the script)"
+    parser.add_argument(
+        "--baseline", metavar="PATH", type=Path, default=default, help=text
+    )
+    text = "another seed draws another split (default: 42)"
+    parser.add_argument("--seed", metavar="N", type=int, default=42, help=text)
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Read, compute, split, write and report. Raises Failure."""
+    started = monotonic()
+    generated_at = timestamp(os.environ)
+    url, key = read_settings(HERE, os.environ)
+    tiers = read_baseline(arguments.baseline)
+    target = resolve_output(arguments.output)
+
+    thresholds = [tier["weighted_score_threshold"]["min"] for tier in tiers]
+    samples, dropped = collect(fetch_videos(connect(url, key)), thresholds)
+    used, rows = len(samples), len(samples) + dropped.total()
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+    if not rows:
+        raise Failure(
+            f"The key sees no rows in {TABLE} that are not archived. If there are some,\n"
+            "it may be a publishable (anon) key, from which row-level security hides them."
+        )
+    if used < 2:
+        raise Failure(
+            f"Too few usable videos for two sets: {used} (dropped: {reasons or 'none'})."
+        )
+    labels = Counter(tier for _, tier, _ in samples)
+    figures = describe_features(samples)
+    shuffle(samples, arguments.seed)
+    cut = used * 4 // 5
+    size = write_whole(
+        target, training_json(samples[:cut], samples[cut:], generated_at)
+    )
+    written = (
+        f"Train set {cut:,} videos, test set {used - cut:,}, written to\n{target}\n"
+        f"{size / 1e6:,.1f} MB, in {monotonic() - started:.1f} s"
+    )
+    characters = bar_characters(sys.stderr.encoding)
+    say(report(labels, dropped, tiers, figures, written, characters))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt(signum)
+
+    try:
+        arguments = parse_arguments(argv)
+        signal.signal(signal.SIGTERM, interrupt)
+        run(arguments)
+    except SystemExit as stop:  # by argparse
+        return int(stop.code or 0)
+    except Failure as failure:
+        say(f"Error: {failure}\nNothing was written.")
+        return failure.exit_code
+    except KeyboardInterrupt as stop:
+        say("Interrupted. Nothing was written.")
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""The main job on a machine without a Supabase project.
+
+    python tests/demo.py
+
+Serves 2,500 made-up videos as Supabase would, on this machine only, and runs
+extract_training_data.py on them, unchanged, with the options given here. It leaves
+training-data.json where you stand.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from local_supabase import KEY, LocalSupabase
+from sample_videos import sample_videos
+
+SCRIPT = Path(__file__).resolve().parent.parent / "extract_training_data.py"
+
+
+def main() -> int:
+    """Run the script against the local endpoint and return its exit code."""
+    with LocalSupabase(sample_videos(2500, seed=1)) as server:
+        settings = {"SUPABASE_URL": server.url, "SUPABASE_SECRET_KEY": KEY}
+        command = [sys.executable, str(SCRIPT), *sys.argv[1:]]
+        try:
+            return subprocess.call(command, env=os.environ | settings)
+        except KeyboardInterrupt:
+            return 130  # the script has said so
+
+
+if __name__ == "__main__":
+    sys.exit(main())
