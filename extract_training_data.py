@@ -318,7 +318,7 @@ def diagnose(error: Exception) -> tuple[str, str, bool, float]:
     if not isinstance(body, dict):  # from a gateway: a page of HTML, or a line of text
         body = {"message": "" if "<" in response.text else response.text}
     code = str(body.get("code"))
-    parts = [f"HTTP {status} {response.reason_phrase}"]
+    parts = [f"HTTP {status} {response.reason_phrase}".strip()]
     parts += [
         str(body[k]) for k in ("message", "code", "details", "hint") if body.get(k)
     ]
@@ -330,7 +330,7 @@ def diagnose(error: Exception) -> tuple[str, str, bool, float]:
     advice = ADVICE.get(code) or ADVICE.get(str(status), "")
     passing = status in (408, 429) or status >= 500 or code == "57014"
     retry_after = number(response.headers.get("retry-after")) or 0
-    return problem[:500].strip(), advice, passing, min(retry_after, MAX_RETRY_AFTER)
+    return problem[:500], advice, passing, min(retry_after, MAX_RETRY_AFTER)
 
 
 def fetch_page(client: Client, after: str, read: int) -> tuple[list[Video], int | None]:
@@ -355,7 +355,7 @@ def fetch_page(client: Client, after: str, read: int) -> tuple[list[Video], int 
             return check_page(reply.data, reply.count, after), reply.count
         except (httpx.HTTPError, ValueError, RecursionError) as error:
             problem, advice, passing, retry_after = diagnose(error)
-        problem += f", after {read:,} rows"
+        problem = f"{problem.rstrip('. ')}, after {read:,} rows"
         if not passing:
             break
         if wait == inf:

@@ -1,0 +1,392 @@
+"""Faults that last: one message that names the cause and what to do, and no harm."""
+
+import json
+import math
+import os
+import re
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_supabase import KEY, LocalSupabase, http_reply
+from sample_videos import sample_videos
+
+import extract_training_data as script
+
+Serve = Callable[..., LocalSupabase]
+Extract = Callable[..., int]
+EARLIER = b"an earlier training set"
+SECRET = "sb_secret_do_not_show_me"
+
+
+@pytest.fixture
+def fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Run the script, see that it fails and does no harm, and return what it says."""
+
+    def run(exit_code: int, url: str, key: str, *options: str) -> str:
+        Path("training-data.json").write_bytes(EARLIER)
+        for name, value in (("SUPABASE_URL", url), ("SUPABASE_SECRET_KEY", key)):
+            if value:
+                monkeypatch.setenv(name, value)
+        before = sorted(os.listdir())
+        assert script.main(options) == exit_code
+        output = capsys.readouterr()
+        assert output.out == ""
+        assert "Traceback" not in output.err
+        if len(key) > 5:
+            assert key not in output.err
+        assert Path("training-data.json").read_bytes() == EARLIER
+        assert sorted(os.listdir()) == before
+        assert re.search(r"^Error: \S", output.err, re.MULTILINE)
+        assert output.err.endswith("\nNothing was written.\n")
+        return output.err
+
+    return run
+
+
+Fails = Callable[..., str]
+
+# --- Settings
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "missing"),
+    [
+        ("", "", "SUPABASE_URL and SUPABASE_SECRET_KEY."),
+        ("", SECRET, "SUPABASE_URL."),
+        ("https://abcdefgh.supabase.co", "", "SUPABASE_SECRET_KEY."),
+        ("  ", SECRET, "SUPABASE_URL."),
+    ],
+)
+def test_settings_that_are_missing(
+    url: str, key: str, missing: str, fails: Fails, home: Path
+) -> None:
+    message = fails(2, url, key)
+    assert f"Error: Not set: {missing} Copy .env.example to" in message
+    assert str(home / ".env") in message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "abcdefgh.supabase.co",
+        "https://",
+        "https:///rest",
+        "//abcdefgh.supabase.co",
+        "ftp://abcdefgh.supabase.co",
+        "postgresql://postgres:secret@db.abcdefgh.supabase.co:5432/postgres",
+        "https://me:secret@abcdefgh.supabase.co",
+        "https://abc defgh.supabase.co",
+        "https://abcdefgh\u2026.supabase.co",
+        "https://abcdefgh.supabase.co:port",
+        "https://abcdefgh.supabase.co:99999",
+        "https://abcdefgh.supabase.co:0",
+        "https://[::1",
+        SECRET,
+    ],
+)
+def test_a_url_that_is_none(url: str, fails: Fails) -> None:
+    message = fails(2, url, SECRET)
+    assert "SUPABASE_URL must look like https://abcdefgh.supabase.co" in message
+    assert "secret@" not in message
+
+
+@pytest.mark.parametrize(
+    "key", [f"{SECRET} # mine", f"{SECRET}\n{SECRET}", "schlüssel"]
+)
+def test_a_key_that_is_none(key: str, fails: Fails) -> None:
+    message = fails(2, "https://abcdefgh.supabase.co", key)
+    assert "SUPABASE_SECRET_KEY holds a character that no key has" in message
+
+
+@pytest.mark.parametrize("name", [".env.local", ".env"])
+def test_settings_that_are_no_text(name: str, fails: Fails, home: Path) -> None:
+    (home / name).write_bytes("SUPABASE_URL=x".encode("utf-16"))
+    message = fails(2, "https://abcdefgh.supabase.co", SECRET)
+    assert f"{home / name} can't be read as text in UTF-8" in message
+
+
+def test_source_date_epoch_that_is_no_time(
+    fails: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for text in ("yesterday", "1e9", "9" * 30):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", text)
+        message = fails(2, "https://abcdefgh.supabase.co", SECRET)
+        assert "SOURCE_DATE_EPOCH must be whole seconds since 1970" in message
+
+
+# --- The baseline
+
+
+def baseline(**changes: Any) -> dict[str, Any]:
+    """Return a good baseline, with a change to tier 3."""
+    tiers = [
+        {"tier": tier, "weighted_score_threshold": {"min": tier / 10, "max": tier}}
+        for tier in (1, 2, 3, 4, 5)
+    ]
+    tiers[2] |= changes
+    return {"virality_tiers": tiers}
+
+
+def threshold(low: Any) -> dict[str, Any]:
+    return baseline(weighted_score_threshold={"min": low, "max": 1})
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "No such file or directory"),
+        ("", "it is not JSON"),
+        ("{'virality_tiers': []}", "it is not JSON"),
+        ("[" * 100_000, "it is not JSON"),
+        (b"\xff\xfe{\0}\0", "it is not JSON"),
+        ([], 'it has no list "virality_tiers" of objects'),
+        ({}, 'it has no list "virality_tiers" of objects'),
+        ({"virality_tiers": {}}, 'it has no list "virality_tiers" of objects'),
+        (
+            {"virality_tiers": [1, 2, 3, 4, 5]},
+            'it has no list "virality_tiers" of objects',
+        ),
+        (
+            {"virality_tiers": baseline()["virality_tiers"][:4]},
+            "tier 5 is in it 0 times",
+        ),
+        ({"virality_tiers": []}, "tier 1 is in it 0 times"),
+        (baseline(tier=4), "tier 3 is in it 0 times"),
+        (baseline(tier=2), "tier 2 is in it 2 times"),
+        (
+            {"virality_tiers": [*baseline()["virality_tiers"], {"tier": 6}]},
+            "it has 6 tiers instead of 5",
+        ),
+        (threshold(0.2), "the threshold of tier 3 is not above that of tier 2"),
+        (threshold(0.1), "the threshold of tier 3 is not above that of tier 2"),
+        (threshold(0.4), "the threshold of tier 4 is not above that of tier 3"),
+        (threshold("0.3"), "tier 3 has no finite number"),
+        (threshold(True), "tier 3 has no finite number"),
+        (threshold(None), "tier 3 has no finite number"),
+        (threshold(math.nan), "tier 3 has no finite number"),
+        (threshold(math.inf), "tier 3 has no finite number"),
+        (threshold(-math.inf), "tier 3 has no finite number"),
+        (threshold([0.3]), "tier 3 has no finite number"),
+        (baseline(weighted_score_threshold={}), "tier 3 has no finite number"),
+        (baseline(weighted_score_threshold=0.3), "tier 3 has no finite number"),
+        (baseline(weighted_score_threshold=None), "tier 3 has no finite number"),
+    ],
+)
+@pytest.mark.parametrize("option", [True, False])
+def test_a_baseline_that_is_wrong(
+    content: Any, problem: str, option: bool, fails: Fails, home: Path
+) -> None:
+    """Named with --baseline, or beside the script."""
+    path = Path("other.json") if option else home / "calibration-baseline.json"
+    path.unlink(missing_ok=True)
+    if content is not None:
+        if not isinstance(content, str | bytes):
+            content = json.dumps(content)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    options = ("--baseline", str(path)) if option else ()
+    message = fails(2, "https://abcdefgh.supabase.co", SECRET, *options)
+    assert f"The baseline {path}\ncan't be used: {problem}" in message
+    assert "--baseline" in message
+
+
+# --- The output
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("nowhere/training-data.json", "No such file or directory"),
+        ("training-data.json/training-data.json", "Not a directory"),
+        (".", "--output . is a folder or device, not a file"),
+        ("/dev/full", "--output /dev/full is a folder or device, not a file"),
+        ("/dev/null", "--output /dev/null is a folder or device, not a file"),
+        ("/proc/training-data.json", "Can't write to the folder /proc: "),
+    ],
+)
+def test_an_output_that_can_not_be_written(
+    path: str, problem: str, fails: Fails
+) -> None:
+    message = fails(2, "https://abcdefgh.supabase.co", SECRET, "--output", path)
+    assert problem in message
+    assert "--output" in message
+
+
+# --- The server
+
+
+@pytest.mark.parametrize(
+    ("role", "words", "advice"),
+    [
+        ("", "HTTP 401 Unauthorized: Invalid API key: Double check", "Copy the secret"),
+        ("expired token", "JWT expired: PGRST303", "Copy the secret key anew"),
+        ("token with a bad signature", "PGRST301: None of the keys", "Copy the secret"),
+        (
+            "role may not read the table",
+            "permission denied for table scraped_videos: 42501",
+            "This key's role may not read the table: use the secret key.",
+        ),
+        (
+            "row-level security hides every row",
+            "The key sees no rows in scraped_videos that are not archived",
+            "it may be a publishable (anon) key",
+        ),
+    ],
+)
+def test_a_key_that_may_not(
+    role: str, words: str, advice: str, serve: Serve, fails: Fails
+) -> None:
+    server = serve(10, roles={SECRET: role} if role else None)
+    message = fails(1, server.url, SECRET)
+    assert words in message
+    assert advice in message
+    assert len(server.requests) == 1
+
+
+def test_no_such_table(serve: Serve, fails: Fails) -> None:
+    message = fails(1, serve(10, table="scraped_video").url, KEY)
+    assert (
+        "HTTP 404 Not Found: Could not find the table 'public.scraped_videos'"
+        in message
+    )
+    assert "PGRST205" in message
+    assert "Perhaps you meant the table 'public.scraped_video'" in message
+    assert "Is SUPABASE_URL the project that holds the table scraped_videos?" in message
+
+
+def test_no_such_column(serve: Serve, fails: Fails) -> None:
+    rows = sample_videos(1)
+    columns = {name: "text" for name in rows[0] if name != "sound_name"}
+    message = fails(1, serve(rows, columns=columns).url, KEY)
+    assert "column scraped_videos.sound_name does not exist: 42703" in message
+    assert "The table lacks a column that the script reads." in message
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words", "advice"),
+    [
+        (
+            403,
+            b'{"message":"Forbidden"}',
+            "HTTP 403 Forbidden: Forbidden",
+            "Use the secret key",
+        ),
+        (
+            404,
+            b"<html>not here</html>",
+            "HTTP 404 Not Found, after",
+            "Is SUPABASE_URL the",
+        ),
+        (400, b"what?", "HTTP 400 Bad Request: what?, after 0 rows", ""),
+        (418, b'["a", "b"]', ': ["a", "b"], after 0 rows', ""),
+        (422, b'{"message": null, "hint": {"a": 1}}', ": {'a': 1}, after 0 rows", ""),
+        (410, b"\xff\xfe", "HTTP 410", ""),
+        (414, b"[" * 100_000, ": [[[", ""),
+    ],
+)
+def test_other_refusals_are_final_at_once(
+    status: int, body: bytes, words: str, advice: str, serve: Serve, fails: Fails
+) -> None:
+    server = serve(10)
+    server.faults[0] = http_reply(status, body)
+    message = fails(1, server.url, KEY)
+    assert words in message
+    assert advice in message
+    assert len(message) < 700
+    assert len(server.requests) == 1
+
+
+def test_what_the_server_says_can_not_show_the_key_or_write_to_the_terminal(
+    serve: Serve, fails: Fails
+) -> None:
+    server = serve(10, key=SECRET)
+    text = f"\x1b[2Jno\r\nkey {SECRET}\u202e " + "x" * 390 + SECRET
+    server.faults[0] = http_reply(400, json.dumps({"message": text}).encode())
+    message = fails(1, server.url, SECRET)
+    assert " [2Jno  key [key]  xxx" in message
+    assert SECRET[:12] not in message
+
+
+def test_a_redirect_is_an_error_and_takes_the_key_nowhere(
+    serve: Serve, fails: Fails
+) -> None:
+    server, other = serve(10, key=SECRET), serve(10, key=SECRET)
+    for status in (301, 302, 303, 307, 308):
+        server.requests.clear()
+        server.faults[0] = http_reply(
+            status, location=f"{other.url}/rest/v1/scraped_videos"
+        )
+        message = fails(1, server.url, SECRET)
+        assert f"HTTP {status} " in message
+        assert f": redirected to {other.url}/rest" in message
+        assert "The key was not sent there." in message
+        assert len(server.requests) == 1
+    assert other.requests == []
+
+
+@pytest.mark.usefixtures("waits")
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b"])
+def test_a_host_that_does_not_exist(host: str, fails: Fails) -> None:
+    message = fails(1, f"https://{host}", SECRET)
+    assert "after 0 rows and 5 attempts" in message
+    if host.endswith("invalid"):
+        assert f"No reply from {host}: " in message
+        assert "Is the project paused?" in message
+
+
+@pytest.mark.usefixtures("waits")
+def test_nobody_listens(fails: Fails) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    message = fails(1, f"http://127.0.0.1:{port}", SECRET)
+    assert "No reply from 127.0.0.1: " in message
+    assert "Connection refused, after 0 rows and 5 attempts." in message
+    assert "Check SUPABASE_URL and the connection." in message
+
+
+# --- The table
+
+
+def test_an_empty_table(serve: Serve, fails: Fails) -> None:
+    assert "The key sees no rows" in fails(1, serve([]).url, KEY)
+
+
+def test_everything_is_archived(serve: Serve, fails: Fails) -> None:
+    rows = sample_videos(10)
+    for row in rows:
+        row["archived_at"] = "2026-02-14T09:00:00+00:00"
+    assert "no rows in scraped_videos that are not archived" in fails(
+        1, serve(rows).url, KEY
+    )
+
+
+@pytest.mark.parametrize("usable", [0, 1])
+def test_too_few_usable_videos(usable: int, serve: Serve, fails: Fails) -> None:
+    rows = sample_videos(10)
+    for number, row in enumerate(rows):
+        row |= {
+            "archived_at": None,
+            "duration_seconds": 9,
+            "views": int(number < usable),
+        }
+    message = fails(1, serve(rows).url, KEY)
+    assert f"Too few usable videos for two sets: {usable}" in message
+    assert f"{10 - usable} without views" in message
+
+
+def test_one_video_alone(serve: Serve, fails: Fails) -> None:
+    row = sample_videos(1)[0] | {"archived_at": None, "duration_seconds": 9, "views": 9}
+    message = fails(1, serve([row]).url, KEY)
+    assert "Too few usable videos for two sets: 1 (dropped: none)." in message
+
+
+def test_two_videos_are_enough(serve: Serve, extract: Extract) -> None:
+    rows = sample_videos(2)
+    for row in rows:
+        row |= {"archived_at": None, "duration_seconds": 9, "views": 9}
+    assert extract(serve(rows)) == 0
