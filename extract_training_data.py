@@ -36,14 +36,15 @@ import os
 import re
 import signal
 import tempfile
+from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from itertools import pairwise
 from locale import LC_CTYPE, setlocale
 from math import inf
+from operator import lt
 from pathlib import Path
 from struct import Struct
 from time import monotonic, sleep
@@ -287,12 +288,12 @@ def check_reply(response: httpx.Response) -> None:
 
 def check_page(page: Any, count: int | None, after: str) -> list[Video]:
     """Return a reply's rows. Raises ValueError if they can't be those after `after`."""
-    if not isinstance(page, list) or not all(isinstance(row, dict) for row in page):
+    if not isinstance(page, list) or not {*map(type, page)} <= {dict}:
         raise ValueError("The reply is not a JSON array of rows")
-    ids = [after, *(row.get("id") for row in page)]
-    if not all(isinstance(row_id, str) for row_id in ids):
+    ids = [after, *[row.get("id") for row in page]]
+    if {*map(type, ids)} != {str}:
         raise ValueError("The reply has a row without an id")
-    if any(one >= other for one, other in pairwise(ids)):
+    if not all(map(lt, ids, ids[1:])):
         raise ValueError("The reply's rows are not in the order of their ids")
     if not after and count is None:
         raise ValueError("The reply does not say how many rows there are")
@@ -410,10 +411,11 @@ def number(value: Any) -> float | None:
     >>> number(12), number("12"), number(-1), number(True)
     (12.0, 12.0, None, None)
     """
-    if type(value) is str:
+    kind = type(value)
+    if kind is str:
         if not NUMERIC.fullmatch(value):
             return None
-    elif type(value) not in (int, float):  # isinstance would take true for an int
+    elif kind is not int and kind is not float:  # true is of type bool
         return None
     try:
         result = float(value)
@@ -444,6 +446,8 @@ def utf16_length(text: str) -> int:
 
     TikTok's own limit and the JavaScript app that uses the model count like that.
     """
+    if text.isascii():
+        return len(text)
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
@@ -576,9 +580,10 @@ def training_json(
     for name, samples in (("trainSet", train), ("testSet", test)):
         yield f'  "{name}": {{\n    "features": ['
         for start in range(0, len(samples), PAGE_SIZE):
-            vectors = [vector for _, _, vector in samples[start : start + PAGE_SIZE]]
+            page = samples[start : start + PAGE_SIZE]
+            vectors = [VECTOR.unpack(vector) for _, _, vector in page]
             yield ",\n" if start else "\n"
-            yield ",\n".join([f"{[*VECTOR.unpack(vector)]}" for vector in vectors])
+            yield ",\n".join([f"{[*vector]}" for vector in vectors])
         yield f'\n    ],\n    "labels": {[tier for _, tier, _ in samples]},\n'
         yield f'    "count": {len(samples)}\n  }},\n'
     labels = Counter(tier for _, tier, _ in (*train, *test))
@@ -610,11 +615,13 @@ def write_whole(target: Path, text: Iterable[str]) -> int:
 
 def describe_features(samples: list[Sample]) -> list[Figures]:
     """Return the minimum, mean, maximum and share of zeros of each feature."""
-    count = len(samples)
-    lows, means, highs, zeros = ([x] * len(FEATURE_NAMES) for x in (1.0, 0.0, 0.0, 0.0))
+    count, width = len(samples), len(FEATURE_NAMES)
+    lows, means, highs, zeros = ([start] * width for start in (1.0, 0.0, 0.0, 0.0))
     for start in range(0, count, PAGE_SIZE):
-        vectors = [VECTOR.unpack(v) for _, _, v in samples[start : start + PAGE_SIZE]]
-        for i, column in enumerate(zip(*vectors)):
+        page = samples[start : start + PAGE_SIZE]
+        numbers = array("d", b"".join([vector for _, _, vector in page]))
+        for i in range(width):
+            column = numbers[i::width].tolist()
             lows[i] = min(lows[i], min(column))
             means[i] += sum(column) / count
             highs[i] = max(highs[i], max(column))
