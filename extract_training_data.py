@@ -104,6 +104,7 @@ NUMERIC = re.compile(
 )
 # How an ISO 8601 time begins. fromisoformat() alone would take any letter for the T.
 ISO_8601 = re.compile(r"[\dW-]{8,10}([T ]|$)", re.ASCII)
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 VISIBLE = re.compile(r"[!-~]+")  # the characters of which URLs and keys are made
 
 ADVICE = {  # by the error's code, else by the HTTP status
@@ -135,6 +136,11 @@ class Failure(Exception):
         self.exit_code = exit_code
 
 
+def refuse(message: str) -> NoReturn:
+    """Raise the Failure of a run that can't begin."""
+    raise Failure(message, exit_code=2)
+
+
 def say(message: str) -> None:
     """Print a message for people, over the progress line if one stands there."""
     clear = f"\r{'':{PROGRESS_WIDTH}}\r" if sys.stderr.isatty() else ""
@@ -155,7 +161,7 @@ def read_settings(folder: Path, environ: Mapping[str, str]) -> tuple[str, str]:
         try:
             sources.append(dotenv_values(path, encoding="utf-8-sig"))
         except (OSError, UnicodeError):
-            raise Failure(f"{path} can't be read as text in UTF-8.", 2) from None
+            refuse(f"{path} can't be read as text in UTF-8.")
 
     def find(*names: str) -> str:
         values = (source.get(name) or "" for source in sources for name in names)
@@ -165,30 +171,22 @@ def read_settings(folder: Path, environ: Mapping[str, str]) -> tuple[str, str]:
     key = find("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY")
     settings = {"SUPABASE_URL": url, "SUPABASE_SECRET_KEY": key}
     if missing := " and ".join(name for name, value in settings.items() if not value):
-        raise Failure(
+        refuse(
             f"Not set: {missing}. Copy .env.example to\n{folder / '.env'}\nand fill it "
-            "in; it says where in the Supabase dashboard to find each.",
-            2,
+            "in; it says where in the Supabase dashboard to find each."
         )
     try:
         parts = urlsplit(url)
-        malformed = not VISIBLE.fullmatch(url) or not parts.hostname or parts.port == 0
+        well_formed = parts.scheme in ("http", "https") and parts.hostname
+        extras = parts.username or parts.query or parts.fragment or parts.port == 0
     except ValueError:
-        malformed = True
-    if malformed or parts.scheme not in ("http", "https") or "@" in parts.netloc:
-        raise Failure("SUPABASE_URL must look like https://abcdefgh.supabase.co", 2)
+        well_formed = extras = None
+    if not well_formed or extras or not VISIBLE.fullmatch(url):
+        refuse("SUPABASE_URL must look like https://abcdefgh.supabase.co")
     if not VISIBLE.fullmatch(key):
-        raise Failure(
-            "SUPABASE_SECRET_KEY holds a character that no key has. Copy it anew.", 2
-        )
-    if parts.scheme == "http" and parts.hostname not in (
-        "localhost",
-        "127.0.0.1",
-        "::1",
-    ):
-        say(
-            "Warning: SUPABASE_URL is plain http, so others may read the key on its way."
-        )
+        refuse("SUPABASE_SECRET_KEY holds a character that no key has. Copy it anew.")
+    if parts.scheme == "http" and parts.hostname not in THIS_MACHINE:
+        say("Warning: SUPABASE_URL is plain http: others may read the key on its way.")
     # The dashboard also shows the URL with the path that the client will add.
     return parts.geturl().rstrip("/").removesuffix("/rest/v1"), key
 
@@ -201,10 +199,9 @@ def read_baseline(path: Path) -> list[Tier]:
     """
 
     def fail(problem: str) -> NoReturn:
-        raise Failure(
-            f"The baseline {path}\ncan't be used: {problem}. Restore the file that came "
-            "with the script,\nor name another with --baseline.",
-            2,
+        refuse(
+            f"The baseline {path}\ncan't be used: {problem}.\nRestore the file that came "
+            "with the script, or name another with --baseline."
         )
 
     try:
@@ -240,12 +237,14 @@ def resolve_output(path: Path) -> Path:
     target = Path(os.path.realpath(path))
     try:
         if target.exists() and not target.is_file():
-            raise Failure(f"--output {path} is a folder or device, not a file.", 2)
+            refuse(f"--output {path} is a folder or a device, not a file.")
         with tempfile.TemporaryFile(dir=target.parent):
             pass
     except OSError as error:
-        problem = f"Can't write to the folder {target.parent}: {error.strerror}."
-        raise Failure(f"{problem}\nName a file elsewhere with --output.", 2) from None
+        refuse(
+            f"Can't write to the folder {target.parent}: {error.strerror}.\n"
+            "Name a file elsewhere with --output."
+        )
     return target
 
 
@@ -258,9 +257,7 @@ def timestamp(environ: Mapping[str, str]) -> str:
     try:
         time = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
     except (ValueError, OverflowError, OSError):
-        raise Failure(
-            "SOURCE_DATE_EPOCH must be whole seconds since 1970.", 2
-        ) from None
+        refuse("SOURCE_DATE_EPOCH must be whole seconds since 1970.")
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -295,7 +292,7 @@ def check_page(page: Any, count: int | None, after: str) -> list[Video]:
         raise ValueError("The reply has a row without an id")
     if not all(map(lt, ids, ids[1:])):
         raise ValueError("The reply's rows are not in the order of their ids")
-    if not after and count is None:
+    if not after and (count is None or count < len(page)):
         raise ValueError("The reply does not say how many rows there are")
     return page
 
@@ -376,7 +373,7 @@ def fetch_videos(client: Client) -> Iterator[Video]:
     started, after, read, total = monotonic(), "", 0, 0
     while True:
         page, count = fetch_page(client, after, read)
-        total = total if count is None else count
+        total = count or total
         if not page:  # a short page is not the end: a server may cap pages lower
             break
         yield from page
@@ -393,7 +390,8 @@ def fetch_videos(client: Client) -> Iterator[Video]:
 
 def show_progress(read: int, new: int, total: int, seconds: float) -> None:
     """Rewrite the line of progress on a terminal; in a log, add one now and then."""
-    line = f"{read:,} of {total:,} rows, {read / seconds:,.0f} rows/s"
+    speed = read / max(seconds, 0.001)  # a coarse clock may say 0
+    line = f"{read:,} of {total:,} rows, {speed:,.0f} rows/s"
     if sys.stderr.isatty():
         print(f"\r{line:{PROGRESS_WIDTH}}", end="", file=sys.stderr, flush=True)
     elif (read - new) * LOG_LINES // total < min(read, total) * LOG_LINES // total:
@@ -641,6 +639,11 @@ def bar_characters(encoding: str) -> tuple[str, str]:
     return ("#", "|") if setlocale(LC_CTYPE) in ("C", "POSIX") else ("█", "│")
 
 
+def enumerate_dropped(dropped: Mapping[str, int]) -> str:
+    """Return how many rows were dropped, by reason, or "none"."""
+    return ", ".join(f"{n:,} {reason}" for reason, n in dropped.items()) or "none"
+
+
 def report(
     labels: Mapping[int, int],
     dropped: Mapping[str, int],
@@ -656,9 +659,8 @@ def report(
     text on the file, the last lines.
     """
     used = sum(labels.values())
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
     lines = [f"Read {used + sum(dropped.values()):,} rows, used {used:,}."]
-    lines += [f"Dropped: {reasons or 'none'}.", ""]
+    lines += [f"Dropped: {enumerate_dropped(dropped)}.", ""]
 
     full, mark = characters
     shares = [labels[tier] / used for tier in TIERS]
@@ -707,7 +709,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         description="Turn the scraped TikTok videos of a Supabase project into a "
         "training set: 15 features and a virality tier for each, split 80/20.",
         epilog="Exit codes: 0 written, 1 the run failed, 2 options, settings, baseline "
-        "or output can't be used, 130 interrupted.",
+        "or output can't be used, 130 interrupted (143 by SIGTERM).",
     )
     default = Path("training-data.json")
     text = f"the file to write (default: {default})"
@@ -734,17 +736,15 @@ def run(arguments: argparse.Namespace) -> None:
 
     thresholds = [tier["weighted_score_threshold"]["min"] for tier in tiers]
     samples, dropped = collect(fetch_videos(connect(url, key)), thresholds)
-    used, rows = len(samples), len(samples) + dropped.total()
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
-    if not rows:
+    used = len(samples)
+    if not used and not dropped:
         raise Failure(
             f"The key sees no rows in {TABLE} that are not archived. If there are some,\n"
             "it may be a publishable (anon) key, from which row-level security hides them."
         )
     if used < 2:
-        raise Failure(
-            f"Too few usable videos for two sets: {used} (dropped: {reasons or 'none'})."
-        )
+        reasons = enumerate_dropped(dropped)
+        raise Failure(f"Too few usable videos: {used}. Dropped: {reasons}.")
     labels = Counter(tier for _, tier, _ in samples)
     figures = describe_features(samples)
     shuffle(samples, arguments.seed)

@@ -310,6 +310,25 @@ def test_the_rows_a_second(
     assert lines[:2] == ["5 of 10 rows, 10 rows/s", "10 of 10 rows, 10 rows/s"]
 
 
+def test_a_clock_that_stands_still(
+    serve: Serve, extract: Extract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one with a coarse tick does between two quick pages."""
+    monkeypatch.setattr(script, "monotonic", lambda: 7.0)
+    assert extract(serve(10)) == 0
+
+
+def test_rows_that_come_while_it_reads_add_no_lines_to_a_log(
+    serve: Serve, extract: Extract, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = serve([row(n) for n in range(1, 11)], max_rows=5)
+    server.before_reply = lambda request: (
+        server.rows.extend(row(n) for n in range(11, 101)) if request == 1 else None
+    )
+    assert extract(server) == 0
+    assert capsys.readouterr().err.count("rows/s") == 2
+
+
 def test_what_a_row_holds_reaches_the_features(serve: Serve, extract: Extract) -> None:
     metadata = {
         "bookmarks": "25",
