@@ -40,6 +40,7 @@ from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from locale import LC_CTYPE, setlocale
@@ -59,8 +60,9 @@ try:
     from supabase import Client, ClientOptions, create_client
 except ImportError as error:
     sys.exit(
-        f"Python can't import {error.name}. Install what the script needs with\n"
-        f"    {sys.executable} -m pip install -r requirements.txt"
+        f"This Python lacks the package {error.name}. Beside the script, make it one with\n"
+        "    python3 -m venv .venv && .venv/bin/pip install -r requirements.txt\n"
+        "and run the script with that: .venv/bin/python extract_training_data.py"
     )
 except KeyboardInterrupt:
     sys.exit(130)
@@ -95,7 +97,7 @@ UNKNOWN = 0.5  # a follower tier, weekday or hour that is not known
 TIERS = (1, 2, 3, 4, 5)
 TIER_TOLERANCE = 0.05  # a share further than this from the baseline's gets a remark
 BAR_WIDTH = 25  # columns
-PROGRESS_WIDTH = 60  # columns
+CLEAR = f"\r{'':75}\r"  # wipes the progress line off a terminal, and ^C behind it
 LOG_LINES = 5  # lines of progress where they can't be rewritten
 
 # A number in text. float() alone would also take "1_000", "nan" and "infinity".
@@ -107,16 +109,17 @@ ISO_8601 = re.compile(r"[\dW-]{8,10}([T ]|$)", re.ASCII)
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 VISIBLE = re.compile(r"[!-~]+")  # the characters of which URLs and keys are made
 
-ADVICE = {  # by the error's code, else by the HTTP status
+ADVICE = {  # by the error's code, else by the HTTP status, else "down"
     "42501": "This key's role may not read the table: use the secret key.",
-    "42703": "The table lacks a column that the script reads.",
+    "42703": "The table lacks a column that the script reads; see README.md.",
     "PGRST205": f"Is SUPABASE_URL the project that holds the table {TABLE}?",
-    "401": "Copy the secret key anew: Supabase dashboard > Project Settings > API Keys.",
+    "401": "Is it this project's secret key? A variable in the environment wins over .env."
+    "\nTo copy it anew: Supabase dashboard > Project Settings > API Keys.",
     "403": "Use the secret key: Supabase dashboard > Project Settings > API Keys.",
     "404": "Is SUPABASE_URL the project's own, like https://abcdefgh.supabase.co?",
     "redirect": "The key was not sent there. Set SUPABASE_URL to the project's own URL.",
-    "no reply": "Check SUPABASE_URL and the connection. Is the project paused? Then\n"
-    "restore it in the Supabase dashboard.",
+    "down": "Is SUPABASE_URL right, and this machine online? A paused project is restored in"
+    "\nthe Supabase dashboard; https://status.supabase.com shows outages.",
 }
 UNFILLED = {  # the key in metadata to look at when every video has this value
     ("saveRate", 0.0): "bookmarks",
@@ -141,10 +144,11 @@ def refuse(message: str) -> NoReturn:
     raise Failure(message, exit_code=2)
 
 
-def say(message: str) -> None:
+def say(message: str, end: str = "\n") -> None:
     """Print a message for people, over the progress line if one stands there."""
-    clear = f"\r{'':{PROGRESS_WIDTH}}\r" if sys.stderr.isatty() else ""
-    print(clear + message, file=sys.stderr, flush=True)
+    with suppress(OSError):  # a log that can't be written must not cost the run
+        clear = CLEAR if sys.stderr.isatty() else ""
+        print(clear + message, file=sys.stderr, end=end, flush=True)
 
 
 # --- Before the first request: settings, baseline, output
@@ -172,8 +176,8 @@ def read_settings(folder: Path, environ: Mapping[str, str]) -> tuple[str, str]:
     settings = {"SUPABASE_URL": url, "SUPABASE_SECRET_KEY": key}
     if missing := " and ".join(name for name, value in settings.items() if not value):
         refuse(
-            f"Not set: {missing}. Copy .env.example to\n{folder / '.env'}\nand fill it "
-            "in; it says where in the Supabase dashboard to find each."
+            f"Not set, neither in the environment nor in .env: {missing}.\nFill in a copy "
+            f"of .env.example, which says where to find it, as\n{folder / '.env'}"
         )
     try:
         parts = urlsplit(url)
@@ -182,9 +186,11 @@ def read_settings(folder: Path, environ: Mapping[str, str]) -> tuple[str, str]:
     except ValueError:
         well_formed = extras = None
     if not well_formed or extras or not VISIBLE.fullmatch(url):
-        refuse("SUPABASE_URL must look like https://abcdefgh.supabase.co")
-    if not VISIBLE.fullmatch(key):
-        refuse("SUPABASE_SECRET_KEY holds a character that no key has. Copy it anew.")
+        refuse("SUPABASE_URL is no URL that looks like https://abcdefgh.supabase.co")
+    if not VISIBLE.fullmatch(key) or "://" in key:
+        refuse(
+            "SUPABASE_SECRET_KEY is no key: it has spaces, odd letters or a URL in it."
+        )
     if parts.scheme == "http" and parts.hostname not in THIS_MACHINE:
         say("Warning: SUPABASE_URL is plain http: others may read the key on its way.")
     # The dashboard also shows the URL with the path that the client will add.
@@ -304,10 +310,11 @@ def diagnose(error: Exception) -> tuple[str, str, bool, float]:
     Retry-After is in seconds, 0 if there is none.
     """
     if isinstance(error, httpx.RequestError):
-        problem = f"No reply from {error.request.url.host}: {error}"
-        return problem, ADVICE["no reply"], True, 0
+        reason = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
+        problem = f"No reply from {error.request.url.host}: {reason}"
+        return problem, ADVICE["down"], True, 0
     if not isinstance(error, httpx.HTTPStatusError):
-        return f"{error}", "", True, 0
+        return f"{error}", ADVICE["404"], True, 0
     response, status = error.response, error.response.status_code
     try:
         body = response.json()
@@ -325,8 +332,9 @@ def diagnose(error: Exception) -> tuple[str, str, bool, float]:
         parts.append(f"redirected to {response.headers.get('location')}")
     problem = ": ".join(parts).replace(response.request.headers["apikey"], "[key]")
     problem = "".join(c if c.isprintable() else " " for c in problem)
-    advice = ADVICE.get(code) or ADVICE.get(str(status), "")
     passing = status in (408, 429) or status >= 500 or code == "57014"
+    default = ADVICE["down"] if passing else ""
+    advice = ADVICE.get(code) or ADVICE.get(str(status), default)
     retry_after = number(response.headers.get("retry-after")) or 0
     return problem[:500], advice, passing, min(retry_after, MAX_RETRY_AFTER)
 
@@ -382,9 +390,9 @@ def fetch_videos(client: Client) -> Iterator[Video]:
         show_progress(read, len(page), total, monotonic() - started)
     if read < total:
         raise Failure(
-            f"Read {read:,} rows, fewer than the {total:,} counted at the start. If rows "
-            "were archived\nor deleted meanwhile, run again when that is over; if not, the "
-            "server holds rows back."
+            f"Read {read:,} rows, fewer than the {total:,} counted at the start.\nIf rows "
+            "were archived or deleted meanwhile, run again when that is over.\nIf not, the "
+            "server does not send them all."
         )
 
 
@@ -393,7 +401,7 @@ def show_progress(read: int, new: int, total: int, seconds: float) -> None:
     speed = read / max(seconds, 0.001)  # a coarse clock may say 0
     line = f"{read:,} of {total:,} rows, {speed:,.0f} rows/s"
     if sys.stderr.isatty():
-        print(f"\r{line:{PROGRESS_WIDTH}}", end="", file=sys.stderr, flush=True)
+        say(line, end="")
     elif (read - new) * LOG_LINES // total < min(read, total) * LOG_LINES // total:
         say(line)
 
@@ -605,7 +613,8 @@ def write_whole(target: Path, text: Iterable[str]) -> int:
             part.replace(target)
             return size
     except OSError as error:
-        raise Failure(f"Can't write {target}: {error.strerror}.") from None
+        problem = f"Can't write {target}: {error.strerror}."
+        raise Failure(f"{problem}\nMake room, or name a file elsewhere.") from None
 
 
 # --- Report
@@ -739,8 +748,8 @@ def run(arguments: argparse.Namespace) -> None:
     used = len(samples)
     if not used and not dropped:
         raise Failure(
-            f"The key sees no rows in {TABLE} that are not archived. If there are some,\n"
-            "it may be a publishable (anon) key, from which row-level security hides them."
+            f"The key sees no rows in {TABLE} that are not archived.\nA publishable (anon) "
+            "key may see none under row-level security: use the secret key."
         )
     if used < 2:
         reasons = enumerate_dropped(dropped)

@@ -66,8 +66,11 @@ def test_settings_that_are_missing(
     url: str, key: str, missing: str, fails: Fails, home: Path
 ) -> None:
     message = fails(2, url, key)
-    assert f"Error: Not set: {missing} Copy .env.example to" in message
-    assert str(home / ".env") in message
+    assert f"Not set, neither in the environment nor in .env: {missing}\n" in message
+    assert (
+        f"a copy of .env.example, which says where to find it, as\n{home}/.env"
+        in message
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,16 +96,16 @@ def test_settings_that_are_missing(
 )
 def test_a_url_that_is_none(url: str, fails: Fails) -> None:
     message = fails(2, url, SECRET)
-    assert "SUPABASE_URL must look like https://abcdefgh.supabase.co" in message
+    assert "SUPABASE_URL is no URL that looks like https://abcdefgh" in message
     assert "secret@" not in message
 
 
 @pytest.mark.parametrize(
-    "key", [f"{SECRET} # mine", f"{SECRET}\n{SECRET}", "schlüssel"]
+    "key", [f"{SECRET} # mine", f"{SECRET}\n{SECRET}", "schlüssel", "https://abc.co"]
 )
 def test_a_key_that_is_none(key: str, fails: Fails) -> None:
     message = fails(2, "https://abcdefgh.supabase.co", key)
-    assert "SUPABASE_SECRET_KEY holds a character that no key has" in message
+    assert "SUPABASE_SECRET_KEY is no key: it has spaces" in message
 
 
 @pytest.mark.parametrize("name", [".env.local", ".env"])
@@ -224,9 +227,17 @@ def test_an_output_that_can_not_be_written(
 @pytest.mark.parametrize(
     ("role", "words", "advice"),
     [
-        ("", "HTTP 401 Unauthorized: Invalid API key: Double check", "Copy the secret"),
-        ("expired token", "JWT expired: PGRST303", "Copy the secret key anew"),
-        ("token with a bad signature", "PGRST301: None of the keys", "Copy the secret"),
+        (
+            "",
+            "HTTP 401 Unauthorized: Invalid API key: Double check",
+            "To copy it anew: Supabase dashboard",
+        ),
+        ("expired token", "JWT expired: PGRST303", "Is it this project's secret key?"),
+        (
+            "token with a bad signature",
+            "PGRST301: None of the keys",
+            "To copy it anew: Supabase dashboard",
+        ),
         (
             "role may not read the table",
             "permission denied for table scraped_videos: 42501",
@@ -235,7 +246,7 @@ def test_an_output_that_can_not_be_written(
         (
             "row-level security hides every row",
             "The key sees no rows in scraped_videos that are not archived",
-            "it may be a publishable (anon) key",
+            "A publishable (anon) key may see none",
         ),
     ],
 )
@@ -265,7 +276,7 @@ def test_no_such_column(serve: Serve, fails: Fails) -> None:
     columns = {name: "text" for name in rows[0] if name != "sound_name"}
     message = fails(1, serve(rows, columns=columns).url, KEY)
     assert "column scraped_videos.sound_name does not exist: 42703" in message
-    assert "The table lacks a column that the script reads." in message
+    assert "The table lacks a column that the script reads; see README.md." in message
 
 
 @pytest.mark.parametrize(
@@ -337,7 +348,7 @@ def test_a_host_that_does_not_exist(host: str, fails: Fails) -> None:
     assert "after 0 rows and 5 attempts" in message
     if host.endswith("invalid"):
         assert f"No reply from {host}: " in message
-        assert "Is the project paused?" in message
+        assert "A paused project is restored" in message
 
 
 @pytest.mark.usefixtures("waits")
@@ -348,7 +359,7 @@ def test_nobody_listens(fails: Fails) -> None:
     message = fails(1, f"http://127.0.0.1:{port}", SECRET)
     assert "No reply from 127.0.0.1: " in message
     assert "Connection refused, after 0 rows and 5 attempts." in message
-    assert "Check SUPABASE_URL and the connection." in message
+    assert "Is SUPABASE_URL right, and this machine online?" in message
 
 
 # --- The table

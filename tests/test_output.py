@@ -197,7 +197,7 @@ def test_an_interrupted_file_does_not_appear(error: BaseException) -> None:
 def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     OUTPUT.write_text("earlier")
     full = OSError(28, "No space left on device")
-    words = f"^Can't write {OUTPUT.resolve()}: No space left on device\\.$"
+    words = f"^Can't write {OUTPUT.resolve()}: No space left on device\\.\nMake room"
     with pytest.raises(script.Failure, match=words) as failure:
         script.write_whole(OUTPUT.resolve(), failing_text(full))
     assert failure.value.exit_code == 1

@@ -291,7 +291,7 @@ def test_a_terminal_has_one_line_of_progress_that_gives_way(
     monkeypatch.setattr(sys, "stderr", terminal)
     assert extract(serve([row(n) for n in range(1, 51)], max_rows=10)) == 0
     for read in (10, 20, 30, 40, 50):
-        assert f"\r{read} of 50 rows, " in terminal.getvalue()
+        assert f" \r{read} of 50 rows, " in terminal.getvalue()
     assert terminal.screen()[0] == "Read 50 rows, used 50."
     assert "rows/s" not in "\n".join(terminal.screen())
     assert "\x1b" not in terminal.getvalue()
