@@ -31,6 +31,7 @@ if sys.version_info < (3, 11):  # noqa: UP036
     sys.exit("extract_training_data.py needs Python 3.11 or newer.")
 
 import argparse
+import io
 import json
 import os
 import re
@@ -40,8 +41,8 @@ from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from locale import LC_CTYPE, setlocale
 from math import inf
@@ -56,8 +57,8 @@ from urllib.parse import urlsplit
 try:
     import httpx  # comes with supabase, and is what it sends requests with
     from dotenv import dotenv_values
-    from postgrest import CountMethod
-    from supabase import Client, ClientOptions, create_client
+    from postgrest import CountMethod, SyncPostgrestClient
+    from supabase import ClientOptions, create_client
 except ImportError as error:
     sys.exit(
         f"This Python lacks the package {error.name}. Beside the script, make it one with\n"
@@ -65,6 +66,7 @@ except ImportError as error:
         "and run the script with that: .venv/bin/python extract_training_data.py"
     )
 except KeyboardInterrupt:
+    print("Interrupted. Nothing was written.", file=sys.stderr)
     sys.exit(130)
 
 Video = dict[str, Any]  # a row, as the server sends it
@@ -85,6 +87,7 @@ PAGE_SIZE = 1000  # rows; Supabase sends no more at a time, whatever is asked fo
 TIMEOUT = httpx.Timeout(30, connect=10)  # seconds; Supabase ends a query after 8
 RETRY_WAITS = (1, 2, 4, 8)  # seconds before the second to the fifth attempt
 MAX_RETRY_AFTER = 60  # seconds; a server that asks for more gets these
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 MAX_DURATION = 180  # seconds
 MAX_HASHTAGS = 30
@@ -94,8 +97,12 @@ FOLLOWER_BOUNDS = (10_000, 100_000, 500_000, 1_000_000)
 FOLLOWER_TIERS = (0.1, 0.3, 0.5, 0.7, 0.9)  # nano, micro, mid, macro, mega
 UNKNOWN = 0.5  # a follower tier, weekday or hour that is not known
 
+SIGNALS = [signal.SIGINT, signal.SIGTERM]  # that interrupt a run
+if hasattr(signal, "SIGHUP"):  # not on Windows
+    SIGNALS.append(signal.SIGHUP)
+
 TIERS = (1, 2, 3, 4, 5)
-TIER_TOLERANCE = 0.05  # a share further than this from the baseline's gets a remark
+TIER_TOLERANCE = 5  # points; a share further off the baseline's gets a remark
 BAR_WIDTH = 25  # columns
 CLEAR = f"\r{'':75}\r"  # wipes the progress line off a terminal, and ^C behind it
 LOG_LINES = 5  # lines of progress where they can't be rewritten
@@ -106,7 +113,6 @@ NUMERIC = re.compile(
 )
 # How an ISO 8601 time begins. fromisoformat() alone would take any letter for the T.
 ISO_8601 = re.compile(r"[\dW-]{8,10}([T ]|$)", re.ASCII)
-THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 VISIBLE = re.compile(r"[!-~]+")  # the characters of which URLs and keys are made
 
 ADVICE = {  # by the error's code, else by the HTTP status, else "down"
@@ -146,9 +152,11 @@ def refuse(message: str) -> NoReturn:
 
 def say(message: str, end: str = "\n") -> None:
     """Print a message for people, over the progress line if one stands there."""
-    with suppress(OSError):  # a log that can't be written must not cost the run
+    try:
         clear = CLEAR if sys.stderr.isatty() else ""
         print(clear + message, file=sys.stderr, end=end, flush=True)
+    except OSError:  # a log that is full or gone costs no run
+        sys.stderr = io.StringIO()
 
 
 # --- Before the first request: settings, baseline, output
@@ -165,7 +173,7 @@ def read_settings(folder: Path, environ: Mapping[str, str]) -> tuple[str, str]:
         try:
             sources.append(dotenv_values(path, encoding="utf-8-sig"))
         except (OSError, UnicodeError):
-            refuse(f"{path} can't be read as text in UTF-8.")
+            refuse(f"{path} can't be read, or is not text in UTF-8.")
 
     def find(*names: str) -> str:
         values = (source.get(name) or "" for source in sources for name in names)
@@ -183,7 +191,9 @@ def read_settings(folder: Path, environ: Mapping[str, str]) -> tuple[str, str]:
         parts = urlsplit(url)
         well_formed = parts.scheme in ("http", "https") and parts.hostname
         extras = parts.username or parts.query or parts.fragment or parts.port == 0
-    except ValueError:
+        extras = extras or "\\" in url
+        httpx.URL(url).host.encode("idna")
+    except (ValueError, httpx.InvalidURL):
         well_formed = extras = None
     if not well_formed or extras or not VISIBLE.fullmatch(url):
         refuse("SUPABASE_URL is no URL that looks like https://abcdefgh.supabase.co")
@@ -242,8 +252,8 @@ def resolve_output(path: Path) -> Path:
     """Return the file to write, links followed. Raises Failure if it can't be one."""
     target = Path(os.path.realpath(path))
     try:
-        if target.exists() and not target.is_file():
-            refuse(f"--output {path} is a folder or a device, not a file.")
+        if target.is_symlink() or (target.exists() and not target.is_file()):
+            refuse(f"--output {path} is a folder, a device or a circle of links.")
         with tempfile.TemporaryFile(dir=target.parent):
             pass
     except OSError as error:
@@ -270,20 +280,31 @@ def timestamp(environ: Mapping[str, str]) -> str:
 # --- Read
 
 
-def connect(url: str, key: str) -> Client:
-    """Return a client that neither follows redirects nor retries by itself."""
-    http = httpx.Client(
-        timeout=TIMEOUT,
-        follow_redirects=False,  # the key must not go to another host
-        event_hooks={"response": [check_reply]},
-    )
-    options = ClientOptions(httpx_client=http, postgrest_client_retry=False)
-    return create_client(url, key, options)
+def connect(url: str, key: str) -> SyncPostgrestClient:
+    """Return a client for tables that neither follows redirects nor retries by itself.
+
+    Raises Failure if the environment's proxy or certificates can't be used.
+    """
+    try:
+        http = httpx.Client(
+            timeout=TIMEOUT,
+            follow_redirects=False,  # the key must not go to another host,
+            trust_env=urlsplit(url).hostname not in THIS_MACHINE,  # nor to a proxy here
+            event_hooks={"response": [check_reply]},
+        )
+        options = ClientOptions(httpx_client=http, postgrest_client_retry=False)
+        return create_client(url, key, options).postgrest
+    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+        problem = f"{error}".replace(key, "[key]")
+        refuse(
+            f"The proxy or certificates set in the environment can't be used: {problem}"
+        )
 
 
 def check_reply(response: httpx.Response) -> None:
-    """Raise httpx.HTTPError for what the client would hide or take for no rows."""
+    """Raise httpx.HTTPError for a reply that is an error, a redirect or empty."""
     response.read()
+    response.encoding = "utf-8"  # whatever it says: some names would crash the client
     response.raise_for_status()
     if not response.content:
         raise httpx.RemoteProtocolError("the reply is empty", request=response.request)
@@ -299,16 +320,12 @@ def check_page(page: Any, count: int | None, after: str) -> list[Video]:
     if not all(map(lt, ids, ids[1:])):
         raise ValueError("The reply's rows are not in the order of their ids")
     if not after and (count is None or count < len(page)):
-        raise ValueError("The reply does not say how many rows there are")
+        raise ValueError("The reply's count of all rows is missing or too small")
     return page
 
 
 def diagnose(error: Exception) -> tuple[str, str, bool, float]:
-    """Return what went wrong, what to do, whether it may pass, and the Retry-After.
-
-    What went wrong is one printable line without the key, whatever the server sent.
-    Retry-After is in seconds, 0 if there is none.
-    """
+    """Return what went wrong, what to do, whether it may pass, and the Retry-After."""
     if isinstance(error, httpx.RequestError):
         reason = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
         problem = f"No reply from {error.request.url.host}: {reason}"
@@ -325,21 +342,33 @@ def diagnose(error: Exception) -> tuple[str, str, bool, float]:
     code = str(body.get("code"))
     parts = [f"HTTP {status} {response.reason_phrase}".strip()]
     parts += [
-        str(body[k]) for k in ("message", "code", "details", "hint") if body.get(k)
+        f"{body[k]}" for k in ("message", "code", "details", "hint") if body.get(k)
     ]
-    if status < 400:
+    if response.has_redirect_location:
         code = "redirect"
-        parts.append(f"redirected to {response.headers.get('location')}")
-    problem = ": ".join(parts).replace(response.request.headers["apikey"], "[key]")
-    problem = "".join(c if c.isprintable() else " " for c in problem)
+        parts.append(f"redirected to {response.headers['location']}")
     passing = status in (408, 429) or status >= 500 or code == "57014"
     default = ADVICE["down"] if passing else ""
     advice = ADVICE.get(code) or ADVICE.get(str(status), default)
-    retry_after = number(response.headers.get("retry-after")) or 0
-    return problem[:500], advice, passing, min(retry_after, MAX_RETRY_AFTER)
+    return ": ".join(parts), advice, passing, retry_after(response)
 
 
-def fetch_page(client: Client, after: str, read: int) -> tuple[list[Video], int | None]:
+def retry_after(response: httpx.Response) -> float:
+    """Return the seconds, 0 to 60, that a server asks to wait: a number or a date."""
+    text = response.headers.get("retry-after", "")
+    seconds = number(text)
+    if seconds is None:
+        try:
+            wait = parsedate_to_datetime(text) - datetime.now(UTC)
+            seconds = max(0.0, wait.total_seconds())
+        except (ValueError, TypeError):  # no date, or one without a time zone
+            seconds = 0.0
+    return min(seconds, MAX_RETRY_AFTER)
+
+
+def fetch_page(
+    client: SyncPostgrestClient, after: str, read: int
+) -> tuple[list[Video], int | None]:
     """Return the first 1,000 rows whose id is above `after`, and the count of all.
 
     The count comes with the first page only, for which `after` is "". What may pass is
@@ -359,21 +388,24 @@ def fetch_page(client: Client, after: str, read: int) -> tuple[list[Video], int 
         try:
             reply = query.execute()
             return check_page(reply.data, reply.count, after), reply.count
-        except (httpx.HTTPError, ValueError, RecursionError) as error:
-            problem, advice, passing, retry_after = diagnose(error)
-        problem = f"{problem.rstrip('. ')}, after {read:,} rows"
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
+            problem, advice, passing, least = diagnose(error)
+        # One line that can't show the key or steer a terminal, whatever a server sent.
+        problem = problem.replace(client.headers["apikey"], "[key]")[:500].rstrip(". ")
+        problem = "".join(c if c.isprintable() else " " for c in problem)
+        problem += f", after {read:,} rows"
         if not passing:
             break
         if wait == inf:
             problem += f" and {attempt} attempts"
             break
-        wait = max(wait, retry_after)  # a restarting PostgREST says 0: too soon
+        wait = max(wait, least)  # a restarting PostgREST says 0: too soon
         say(f"{problem}. Trying again in {wait:g} s.")
         sleep(wait)
     raise Failure(f"{problem}.\n{advice}".rstrip())
 
 
-def fetch_videos(client: Client) -> Iterator[Video]:
+def fetch_videos(client: SyncPostgrestClient) -> Iterator[Video]:
     """Yield each row that is not archived once, whatever is written meanwhile.
 
     Shows the progress. Raises Failure if a page can't be had or rows are missing.
@@ -381,7 +413,7 @@ def fetch_videos(client: Client) -> Iterator[Video]:
     started, after, read, total = monotonic(), "", 0, 0
     while True:
         page, count = fetch_page(client, after, read)
-        total = count or total
+        total = count or total  # the count comes with the first page only
         if not page:  # a short page is not the end: a server may cap pages lower
             break
         yield from page
@@ -599,7 +631,8 @@ def training_json(
 def write_whole(target: Path, text: Iterable[str]) -> int:
     """Write a file that appears whole or not at all, and return its size in bytes.
 
-    Raises Failure if it can't be written; then an earlier file is as it was.
+    Raises Failure if it can't be written; then an earlier file is as it was. From just
+    before the file appears, SIGNALS are ignored.
     """
     try:
         # In a temporary folder, as a temporary file would be for its owner's eyes only.
@@ -610,6 +643,8 @@ def write_whole(target: Path, text: Iterable[str]) -> int:
                 file.flush()
                 os.fsync(file.fileno())
             size = part.stat().st_size
+            for each in SIGNALS:  # else a late one would say that nothing was written
+                signal.signal(each, signal.SIG_IGN)
             part.replace(target)
             return size
     except OSError as error:
@@ -650,7 +685,9 @@ def bar_characters(encoding: str) -> tuple[str, str]:
 
 def enumerate_dropped(dropped: Mapping[str, int]) -> str:
     """Return how many rows were dropped, by reason, or "none"."""
-    return ", ".join(f"{n:,} {reason}" for reason, n in dropped.items()) or "none"
+    return (
+        ", ".join(f"{n:,} {reason}" for reason, n in sorted(dropped.items())) or "none"
+    )
 
 
 def report(
@@ -674,6 +711,7 @@ def report(
     full, mark = characters
     shares = [labels[tier] / used for tier in TIERS]
     usual = [number(tier.get("percentage")) for tier in tiers]
+    usual = [None if u is None or u > 100 else u for u in usual]
     scale = BAR_WIDTH / max(*shares, *((percentage or 0) / 100 for percentage in usual))
     lines.append(
         f"{'Tier':24}{'videos':>10}{'share':>8}{'baseline':>10}  {mark} baseline"
@@ -681,7 +719,8 @@ def report(
     remarks = []
     for tier, entry, share, percentage in zip(TIERS, tiers, shares, usual):
         label = entry.get("label")
-        name = f"{tier} {label if isinstance(label, str) else ''}"
+        named = isinstance(label, str) and label.isprintable()
+        name = f"{tier} {label if named else ''}"
         bar, baseline, off = full * round(share * scale), "", False
         remark = (
             f"tier {tier} holds {share:.0%} here" if share else f"tier {tier} is empty"
@@ -690,7 +729,7 @@ def report(
             end = round(percentage / 100 * scale)
             bar = f"{bar[:end]:{end}}{mark}{bar[end + 1 :]}"
             baseline = f"{percentage:.1f}%"
-            off = abs(share - percentage / 100) > TIER_TOLERANCE
+            off = round(abs(100 * share - percentage), 9) > TIER_TOLERANCE
             remark += f", {percentage:.0f}% in the baseline"
         lines.append(f"{name:24.24}{labels[tier]:10,}{share:8.1%}{baseline:>10}  {bar}")
         if off or not share:
@@ -744,7 +783,9 @@ def run(arguments: argparse.Namespace) -> None:
     target = resolve_output(arguments.output)
 
     thresholds = [tier["weighted_score_threshold"]["min"] for tier in tiers]
-    samples, dropped = collect(fetch_videos(connect(url, key)), thresholds)
+    sys.set_int_max_str_digits(0)  # a jsonb number may be longer than Python would read
+    with connect(url, key) as client:
+        samples, dropped = collect(fetch_videos(client), thresholds)
     used = len(samples)
     if not used and not dropped:
         raise Failure(
@@ -765,19 +806,23 @@ def run(arguments: argparse.Namespace) -> None:
         f"Train set {cut:,} videos, test set {used - cut:,}, written to\n{target}\n"
         f"{size / 1e6:,.1f} MB, in {monotonic() - started:.1f} s"
     )
-    characters = bar_characters(sys.stderr.encoding)
+    characters = bar_characters(sys.stderr.encoding or "ascii")
     say(report(labels, dropped, tiers, figures, written, characters))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
 
-    def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt(signum)
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt(number)
 
+    sys.stderr = sys.stderr or io.StringIO()  # it is None after 2>&-
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         arguments = parse_arguments(argv)
-        signal.signal(signal.SIGTERM, interrupt)
+        for number, handler in handlers.items():
+            if handler != signal.SIG_IGN:  # as nohup has it for SIGHUP
+                signal.signal(number, interrupt)
         run(arguments)
     except SystemExit as stop:  # by argparse
         return int(stop.code or 0)
@@ -786,7 +831,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return failure.exit_code
     except KeyboardInterrupt as stop:
         say("Interrupted. Nothing was written.")
-        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+        return 128 + int(stop.args[0])
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     return 0
 
 

@@ -22,7 +22,6 @@ def main() -> int:
     """Run the script against the local endpoint and return its exit code."""
     with LocalSupabase(sample_videos(2500, seed=1)) as server:
         settings = {"SUPABASE_URL": server.url, "SUPABASE_SECRET_KEY": KEY}
-        settings |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
         command = [sys.executable, str(SCRIPT), *sys.argv[1:]]
         try:
             return subprocess.call(command, env=os.environ | settings)

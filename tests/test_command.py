@@ -1,5 +1,7 @@
 """The command as a person runs it: in a process of its own, from a fresh folder."""
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -141,7 +143,7 @@ def test_ctrl_c(
         while "Trying again in 60 s." not in process.stderr.readline():
             pass
         process.send_signal(number)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == exit_code
     assert out == ""
     assert err.splitlines()[-1] == "Interrupted. Nothing was written."
@@ -156,8 +158,63 @@ def test_a_log_that_is_cut_off_does_not_cost_the_run(
     process = start(environ=settings(serve(60, max_rows=1)))
     assert process.stderr
     process.stderr.close()
-    process.wait(10)
+    process.wait(60)
+    assert process.returncode == 0
     assert written()["trainSet"]["count"] > 40
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
+def test_a_log_that_can_not_be_written_does_not_cost_the_run(
+    redirection: str, serve: Serve, home: Path
+) -> None:
+    shutil.copy(ROOT / "extract_training_data.py", home)
+    command = f'"{sys.executable}" "{home}/extract_training_data.py" {redirection}'
+    environ = settings(serve(60)) | {"PATH": os.environ["PATH"]}
+    assert subprocess.call(command, shell=True, env=environ) == 0
+    assert written()["trainSet"]["count"] > 40
+
+
+def test_a_log_in_latin_1_is_plain_ascii(serve: Serve, start: Start) -> None:
+    process = start(environ=settings(serve(60), PYTHONIOENCODING="latin-1"))
+    err = process.communicate()[1]
+    assert err.isascii()
+    assert "#####" in err
+    assert "\\u2588" not in err
+
+
+def test_nothing_is_left_open(serve: Serve, start: Start) -> None:
+    process = start(environ=settings(serve(60), PYTHONDEVMODE="1"))
+    assert "ResourceWarning" not in process.communicate()[1]
+    assert process.returncode == 0
+
+
+def test_through_a_link_the_settings_are_those_beside_the_script(
+    serve: Serve, home: Path
+) -> None:
+    lines = [f"{name}={value}" for name, value in settings(serve(60)).items()]
+    (home / ".env").write_text("\n".join(lines))
+    shutil.copy(ROOT / "extract_training_data.py", home)
+    Path("link.py").symlink_to(home / "extract_training_data.py")
+    command = [sys.executable, "link.py"]
+    environ = {"PATH": os.environ["PATH"]}
+    assert subprocess.call(command, env=environ, stderr=subprocess.DEVNULL) == 0
+
+
+def test_a_proxy_is_not_asked_for_this_machine(serve: Serve, start: Start) -> None:
+    proxy = {"HTTP_PROXY": "http://127.0.0.1:9", "ALL_PROXY": "http://127.0.0.1:9"}
+    process = start(environ=settings(serve(60), **proxy))
+    process.communicate()
+    assert process.returncode == 0
+
+
+def test_in_a_process_that_reads_what_it_says(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in settings(serve(60)).items():
+        monkeypatch.setenv(name, value)
+    with contextlib.redirect_stderr(io.StringIO()) as log:
+        assert script.main([]) == 0
+    assert "#####" in log.getvalue()
 
 
 def test_the_disk_fills_up(serve: Serve, start: Start) -> None:
@@ -190,8 +247,13 @@ def test_the_disk_fills_up(serve: Serve, start: Start) -> None:
             "    if name == 'supabase': raise KeyboardInterrupt\n"
             "    return real(name, *rest)\n"
             "builtins.__import__ = interrupt",
-            "",
+            "Interrupted. Nothing was written.",
             130,
+        ),
+        (
+            "import types; sys.modules['supabase'] = types.ModuleType('supabase')",
+            ".venv/bin/pip install -r requirements.txt",
+            1,
         ),
     ],
 )

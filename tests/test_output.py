@@ -194,6 +194,53 @@ def test_an_interrupted_file_does_not_appear(error: BaseException) -> None:
     assert os.listdir() == ["training-data.json"]
 
 
+def test_it_is_written_beside_its_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder elsewhere may be on another disk, from which it can't be moved."""
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    assert script.write_whole(OUTPUT.resolve(), ["text"]) == 4
+
+
+def test_ctrl_c_after_it_was_written_comes_too_late(
+    serve: Serve,
+    extract: Extract,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    replace = Path.replace
+
+    def interrupt(path: Path, target: Path) -> None:
+        replace(path, target)
+        for number in script.SIGNALS:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    assert extract(serve(50)) == 0
+    assert written()["trainSet"]["count"] > 0
+    assert "Interrupted" not in capsys.readouterr().err
+
+
+def test_a_circle_of_links_is_no_output(serve: Serve, extract: Extract) -> None:
+    Path("one").symlink_to("other")
+    Path("other").symlink_to("one")
+    assert extract(serve(50), "--output", "one") == 2
+    assert Path("one").is_symlink()
+
+
+def test_the_handlers_of_signals_are_as_before(serve: Serve, extract: Extract) -> None:
+    before = [signal.getsignal(number) for number in script.SIGNALS]
+    assert extract(serve(50)) == 0
+    assert [signal.getsignal(number) for number in script.SIGNALS] == before
+
+
+def test_a_signal_that_was_ignored_stays_so(
+    serve: Serve, extract: Extract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As nohup has it for SIGHUP."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    monkeypatch.setattr(os, "fsync", lambda file: os.kill(os.getpid(), signal.SIGHUP))
+    assert extract(serve(50)) == 0
+
+
 def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     OUTPUT.write_text("earlier")
     full = OSError(28, "No space left on device")
@@ -221,7 +268,8 @@ def test_the_file_is_on_the_disk_before_it_appears(
 
 
 @pytest.mark.parametrize(
-    ("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+    ("number", "exit_code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
 )
 def test_ctrl_c_while_it_writes(
     number: signal.Signals,

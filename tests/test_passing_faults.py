@@ -4,6 +4,8 @@ import gzip
 import json
 import socket
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import httpx
@@ -82,10 +84,18 @@ FAULTS: dict[str, tuple[Fault, str]] = {  # what happens, and what the script sa
         http_reply(200, b"[]", content_range="*/many"),
         "invalid literal",
     ),
-    "no count": (http_reply(200, b"[]"), "does not say how many rows"),
+    "no count": (http_reply(200, b"[]"), "count of all rows is missing or too small"),
     "a count that is too low": (
         http_reply(200, b'[{"id": "1"}, {"id": "2"}]', content_range="0-1/1"),
-        "does not say how many rows",
+        "count of all rows is missing or too small",
+    ),
+    "an odd charset": (
+        http_reply(500, b"oops \xff", content_type="text/plain; charset=zlib"),
+        "oops",
+    ),
+    "an odd charset with 200": (
+        http_reply(200, b"oops \xff", content_type="text/plain; charset=rot13"),
+        "not a JSON array of rows",
     ),
     "no gzip": (
         http_reply(200, b"[]", content_encoding="gzip"),
@@ -178,6 +188,8 @@ def test_connection_refused_while_the_server_restarts(
         ("-5", 1),
         ("soon", 1),
         ("Fri, 16 Jan 2026 21:07:04 GMT", 1),
+        ("Fri, 16 Jan 2026 21:07:04", 1),
+        ("Fri, 16 Jan 2099 21:07:04 GMT", 60),
     ],
 )
 def test_retry_after_is_obeyed_up_to_a_minute(
@@ -197,6 +209,32 @@ def test_the_waits_grow_and_begin_anew_with_each_page(
         server.faults[number] = http_reply(503)
     assert extract(server) == 0
     assert waits == [1, 2, 4, 8, 1, 2, 4, 8]
+
+
+def test_retry_after_is_a_date(
+    serve: Serve,
+    extract: Extract,
+    waits: list[float],
+) -> None:
+    at = datetime.now(UTC) + timedelta(seconds=20)
+    server = serve(ROWS)
+    server.faults[0] = http_reply(429, retry_after=format_datetime(at, usegmt=True))
+    assert extract(server) == 0
+    assert 15 < waits[0] <= 20
+
+
+def test_a_number_longer_than_python_reads_by_default(
+    serve: Serve, extract: Extract
+) -> None:
+    server = serve(ROWS)
+    ids = {"platform": "tiktok", "platform_video_id": "1"}
+    row = {"id": "1", "views": 9, "duration_seconds": 9} | ids | {"likes": 0}
+    other = json.dumps(row | {"id": "2", "platform_video_id": "2"})
+    body = f"[{json.dumps(row)[:-2]}{'9' * 5000}}}, {other}]"
+    server.faults[0] = http_reply(200, body.encode(), content_range="0-1/2")
+    server.faults[1] = http_reply(200, b"[]")
+    assert extract(server) == 0
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("fault", [http_reply(503), http_reply(520), reset])
@@ -231,7 +269,8 @@ def test_a_reply_that_comes_in_pieces_is_whole(serve: Serve, extract: Extract) -
 
 def test_timeouts_are_set_and_longer_than_a_query_may_take() -> None:
     client = script.connect("http://127.0.0.1:9", "key")
-    timeout = client.options.httpx_client.timeout
+    timeout = client.session.timeout
     assert timeout == script.TIMEOUT
     assert 8 < timeout.read <= 60
-    assert 0 < timeout.connect <= 30
+    assert 0 < timeout.connect <= timeout.read / 2
+    assert not client.session.follow_redirects

@@ -1,5 +1,6 @@
 """The report: what a person can tell a good extraction from a broken one by."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +40,7 @@ def test_a_good_extraction() -> None:
     dropped = {"without views": 19, "without duration": 12}
     assert report(labels, dropped, figures=figures, characters=BLOCKS)[:13] == [
         "Read 7,389 rows, used 7,358.",
-        "Dropped: 19 without views, 12 without duration.",
+        "Dropped: 12 without duration, 19 without views.",
         "",
         "Tier                        videos   share  baseline  │ baseline",
         "1 Unlikely to perform        1,836   25.0%     25.0%  █████████████████████████│",
@@ -102,6 +103,26 @@ def test_a_baseline_without_percentages_or_labels() -> None:
     assert lines[9] == ""
 
 
+@pytest.mark.parametrize(
+    "percentage", ["many", True, -1, 101, 1e300, float("nan"), [1]]
+)
+def test_a_percentage_that_is_none(percentage: Any) -> None:
+    tiers = [{"tier": tier, "percentage": percentage} for tier in (1, 2, 3, 4, 5)]
+    lines = report(dict.fromkeys((1, 2, 3, 4, 5), 2), tiers=tiers)
+    assert (
+        lines[4] == "1                                2   20.0%            " + "#" * 25
+    )
+
+
+def test_a_percentage_in_text() -> None:
+    assert bars({1: 50, 2: 50}, ("40", 60, 0, 0, 0))[0] == "#" * 17 + "|" + "###"
+
+
+def test_a_label_that_would_break_the_table_is_left_out() -> None:
+    tiers = [tier | {"label": "a\nb"} for tier in TIERS]
+    assert report({1: 9}, tiers=tiers)[4].startswith("1     ")
+
+
 def test_a_long_label_is_cut() -> None:
     tiers = [tier | {"label": "x" * 70} for tier in TIERS]
     assert max(len(line) for line in report({1: 9}, tiers=tiers)) <= 80
@@ -121,6 +142,11 @@ def test_a_tier_far_from_the_baseline_is_said_in_words() -> None:
         "tier 4 holds 4% here, 15% in the baseline: was the baseline made from other data?",
         "tier 5 holds 31% here, 10% in the baseline: was the baseline made from other data?",
     ]
+
+
+def test_exactly_five_points_are_not_far() -> None:
+    tiers = [tier | {"percentage": 20} for tier in TIERS]
+    assert remarks({1: 15, 2: 25, 3: 20, 4: 20, 5: 20}, tiers=tiers) == []
 
 
 def test_more_than_five_points_are_far() -> None:
@@ -249,7 +275,9 @@ def test_what_a_person_sees(
     train = used * 4 // 5
     assert lines[-3] == f"Train set {train} videos, test set {used - train}, written to"
     assert lines[-2] == str(path)
-    assert lines[-1].startswith(f"{size:.1f} MB, in ")
+    seconds = re.fullmatch(rf"{size:.1f} MB, in (\d+\.\d) s", lines[-1])
+    assert seconds
+    assert float(seconds[1]) < 60
     assert all(len(line) <= 80 for line in lines if line != str(path))
 
 

@@ -75,6 +75,11 @@ def test_the_url_as_the_dashboard_shows_it(written: str, home: Path) -> None:
     assert settings(home, SUPABASE_URL=written, SUPABASE_SECRET_KEY=KEY)[0] == URL
 
 
+def test_odd_but_visible_letters_are_fine(home: Path) -> None:
+    url, key = "https://a-b_c.co/~x", "sb_secret_!~{|}+/="
+    assert settings(home, SUPABASE_URL=url, SUPABASE_SECRET_KEY=key) == (url, key)
+
+
 def test_a_url_with_a_path_keeps_it(home: Path) -> None:
     url = "https://example.com:8443/supabase"
     assert settings(home, SUPABASE_URL=url, SUPABASE_SECRET_KEY=KEY)[0] == url
