@@ -354,13 +354,13 @@ def diagnose(error: Exception) -> tuple[str, str, bool, float]:
 
 
 def retry_after(response: httpx.Response) -> float:
-    """Return the seconds, 0 to 60, that a server asks to wait: a number or a date."""
+    """Return the seconds, at most 60, that a server asks to wait, or until when."""
     text = response.headers.get("retry-after", "")
     seconds = number(text)
     if seconds is None:
         try:
             wait = parsedate_to_datetime(text) - datetime.now(UTC)
-            seconds = max(0.0, wait.total_seconds())
+            seconds = wait.total_seconds()
         except (ValueError, TypeError):  # no date, or one without a time zone
             seconds = 0.0
     return min(seconds, MAX_RETRY_AFTER)

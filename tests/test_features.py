@@ -5,6 +5,7 @@ import json
 import math
 import random
 import re
+import time
 from typing import Any
 
 import pytest
@@ -158,10 +159,23 @@ def test_a_plain_row() -> None:
         ("hourPosted", {"uploaded_at": "2026-01-18 06:00:00+00"}, 6 / 23),
         ("hourPosted", {"uploaded_at": "20260118T060000Z"}, 6 / 23),
         ("hourPosted", {"uploaded_at": "2026-01-18"}, 0),
+        ("hourPosted", {"uploaded_at": "2026-W03-7T06:00:00Z"}, 6 / 23),
     ],
 )
 def test_by_hand(name: str, columns: dict[str, Any], value: float) -> None:
     assert feature(name, **columns) == value
+
+
+def test_a_time_without_an_offset_is_utc_wherever_the_machine_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert feature("hourPosted", uploaded_at="2026-01-18T06:00:00") == 6 / 23
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize("name", ["weekdayPosted", "hourPosted"])
@@ -203,6 +217,8 @@ def test_what_is_no_time_is_unknown(name: str, text: Any) -> None:
         (".5", 0.5),
         ("7.", 7),
         ("9E2", 900),
+        ("5e-1", 0.5),
+        ("5E+1", 50),
         ("0" * 5000 + "7", 7),
         (-1, None),
         ("-1", None),

@@ -138,13 +138,15 @@ def test_settings_that_may_not_be_read(
     ("name", "value"),
     [
         ("ALL_PROXY", "socks5://127.0.0.1:1080"),
-        ("HTTPS_PROXY", "foo://x"),
+        ("HTTPS_PROXY", f"foo://{SECRET}"),
+        ("NO_PROXY", "[::1"),
         ("SSL_CERT_FILE", "/nowhere/ca.pem"),
     ],
 )
 def test_a_proxy_or_certificates_that_can_not_be_used(
     name: str, value: str, fails: Fails, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv(name, value)
     message = fails(2, "https://abcdefgh.supabase.co", SECRET)
     assert "The proxy or certificates set in the environment can't be used: " in message
@@ -185,6 +187,7 @@ def threshold(low: Any) -> dict[str, Any]:
         ("[" * 100_000, "it is not JSON"),
         (b"\xff\xfe{\0}\0", "it is not JSON"),
         ([], 'it has no list "virality_tiers" of objects'),
+        ([1], 'it has no list "virality_tiers" of objects'),
         ({}, 'it has no list "virality_tiers" of objects'),
         ({"virality_tiers": {}}, 'it has no list "virality_tiers" of objects'),
         (
@@ -232,6 +235,11 @@ def test_a_baseline_that_is_wrong(
     message = fails(2, "https://abcdefgh.supabase.co", SECRET, *options)
     assert f"The baseline {path}\ncan't be used: {problem}" in message
     assert "--baseline" in message
+
+
+def test_a_baseline_that_is_a_folder(fails: Fails) -> None:
+    message = fails(2, "https://abcdefgh.supabase.co", SECRET, "--baseline", ".")
+    assert "can't be used: Is a directory" in message
 
 
 # --- The output
@@ -357,11 +365,13 @@ def test_what_the_server_says_can_not_show_the_key_or_write_to_the_terminal(
     serve: Serve, fails: Fails
 ) -> None:
     server = serve(10, key=SECRET)
-    text = f"\x1b[2Jno\r\nkey {SECRET}\u202e " + "x" * 390 + SECRET
-    server.faults[0] = http_reply(400, json.dumps({"message": text}).encode())
-    message = fails(1, server.url, SECRET)
-    assert " [2Jno  key [key]  xxx" in message
-    assert SECRET[:12] not in message
+    for length in range(380, 480, 10):  # until the last key no longer fits
+        text = f"\x1b[2Jno\r\nkey {SECRET}\u202e " + "x" * length + SECRET
+        server.requests.clear()
+        server.faults[0] = http_reply(400, json.dumps({"message": text}).encode())
+        message = fails(1, server.url, SECRET)
+        assert " [2Jno  key [key]  xxx" in message
+        assert SECRET[:9] not in message
 
 
 def test_a_redirect_is_an_error_and_takes_the_key_nowhere(
@@ -396,6 +406,15 @@ def test_nobody_listens(fails: Fails) -> None:
     assert "No reply from 127.0.0.1: " in message
     assert "Connection refused, after 0 rows and 5 attempts." in message
     assert "Is SUPABASE_URL right, and this machine online?" in message
+    assert "Errno" not in message
+
+
+def test_something_else_answers(serve: Serve, fails: Fails) -> None:
+    server = serve(10)
+    server.default_fault = http_reply(200, b"<html>Welcome</html>")
+    message = fails(1, server.url, KEY)
+    assert "The reply is not a JSON array of rows, after 0 rows and 5 att" in message
+    assert "Is SUPABASE_URL the project's own" in message
 
 
 # --- The table

@@ -228,7 +228,10 @@ def test_a_column_with_a_single_value_is_said_in_words(
 
 @pytest.mark.parametrize("count", [1, 2, 999, 1000, 1001, 2500])
 def test_the_figures_of_the_features(count: int) -> None:
-    vectors = [[(i % 5 + k) / 32 for k in range(15)] for i in range(count)]
+    vectors = [
+        [(i if k % 2 else count - 1 - i) * (k < 13) / 4096 for k in range(15)]
+        for i in range(count)
+    ]
     samples = [("", 1, script.VECTOR.pack(*vector)) for vector in vectors]
     for k, (low, mean, high, zero) in enumerate(script.describe_features(samples)):
         column = [vector[k] for vector in vectors]
