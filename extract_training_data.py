@@ -31,6 +31,7 @@ if sys.version_info < (3, 11):  # noqa: UP036
     sys.exit("extract_training_data.py needs Python 3.11 or newer.")
 
 import argparse
+import gc
 import io
 import json
 import os
@@ -58,6 +59,7 @@ try:
     import httpx  # comes with supabase, and is what it sends requests with
     from dotenv import dotenv_values
     from postgrest import CountMethod, SyncPostgrestClient
+    from pydantic_core import to_json  # comes with supabase; json is slower
     from supabase import ClientOptions, create_client
 except ImportError as error:
     sys.exit(
@@ -83,6 +85,7 @@ COLUMNS = (  # "->" keeps the JSON type, "->>" would make a number text
     "followers:metadata->followers,uploaded_at:metadata->uploaded_at"
 )
 COUNTS = ("views", "likes", "shares", "comments", "bookmarks", "duration_seconds")
+MAX_EXACT = 2**53  # up to which a whole number and the same as a float divide alike
 PAGE_SIZE = 1000  # rows; Supabase sends no more at a time, whatever is asked for
 TIMEOUT = httpx.Timeout(30, connect=10)  # seconds; Supabase ends a query after 8
 RETRY_WAITS = (1, 2, 4, 8)  # seconds before the second to the fifth attempt
@@ -504,9 +507,11 @@ def clamp(x: float) -> float:
 
 
 def clean(video: Video) -> None:
-    """Make the counts of a row floats, in place: 0 if missing or not a number."""
+    """Make the counts of a row numbers, in place: 0 if missing or not a number."""
     for column in COUNTS:
-        video[column] = number(video.get(column)) or 0.0
+        count = video.get(column)
+        if type(count) is not int or not 0 <= count <= MAX_EXACT:  # few are not
+            video[column] = number(count) or 0.0
 
 
 def features(video: Video) -> dict[str, float]:
@@ -612,7 +617,10 @@ def shuffle(samples: list[Sample], seed: int) -> None:
 def training_json(
     train: list[Sample], test: list[Sample], generated_at: str
 ) -> Iterator[str]:
-    """Yield the text of training-data.json, piece by piece."""
+    """Yield the text of training-data.json, piece by piece.
+
+    Each number has as few digits as bring back the same number to the last bit.
+    """
     yield f'{{\n  "generatedAt": "{generated_at}",\n'
     yield f'  "featureNames": {json.dumps(FEATURE_NAMES)},\n'
     for name, samples in (("trainSet", train), ("testSet", test)):
@@ -621,7 +629,7 @@ def training_json(
             page = samples[start : start + PAGE_SIZE]
             vectors = [VECTOR.unpack(vector) for _, _, vector in page]
             yield ",\n" if start else "\n"
-            yield ",\n".join([f"{[*vector]}" for vector in vectors])
+            yield to_json(vectors).decode()[1:-1].replace("],[", "],\n[")
         yield f'\n    ],\n    "labels": {[tier for _, tier, _ in samples]},\n'
         yield f'    "count": {len(samples)}\n  }},\n'
     labels = Counter(tier for _, tier, _ in (*train, *test))
@@ -777,6 +785,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> None:
     """Read, compute, split, write and report. Raises Failure."""
     started = monotonic()
+    gc.freeze()  # so that garbage is not looked for in the modules time and again
     generated_at = timestamp(os.environ)
     url, key = read_settings(HERE, os.environ)
     tiers = read_baseline(arguments.baseline)

@@ -87,6 +87,7 @@ def test_a_plain_row() -> None:
         ("shareRate", {"shares": None}, 0),
         ("shareRate", {"shares": -5}, 0),
         ("shareRate", {"shares": "10"}, 0.01),
+        ("shareRate", {"shares": 10**400}, 0),
         ("commentRate", {"comments": 2000}, 1),
         ("commentRate", {"comments": None}, 0),
         ("likeRate", {"likes": 1354, "views": 6}, 1),
@@ -310,6 +311,20 @@ COLUMNS = (
     "followers",
     "uploaded_at",
 )
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.integers(1, 2**63 - 1), min_size=6, max_size=6))
+def test_whole_numbers_give_what_the_same_numbers_as_floats_give(
+    counts: list[int],
+) -> None:
+    whole = PLAIN | dict(zip(script.COUNTS, counts))
+    floats = PLAIN | dict(zip(script.COUNTS, map(float, counts)))
+    script.clean(whole)
+    script.clean(floats)
+    assert script.features(whole) == script.features(floats)
+
+
 USABLE = (1, 7, 10**12, 2**63, 5e-324, 1e308, "77")  # so that not all are dropped
 
 

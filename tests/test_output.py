@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from conftest import written
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from local_supabase import LocalSupabase
 from sample_videos import sample_videos
 
@@ -26,19 +28,19 @@ def sample(tier: int, *start: float) -> script.Sample:
 
 
 def test_the_exact_form() -> None:
-    train = [sample(3, 0.1, 1 / 3), sample(1), sample(3, 1e-05)]
+    train = [sample(3, 0.1, 1 / 3), sample(1), sample(3, 1e-7)]
     text = "".join(script.training_json(train, [sample(5)], "2026-02-16T18:22:24.613Z"))
     names = ", ".join(f'"{name}"' for name in script.FEATURE_NAMES)
-    half = ", 0.5"
+    half = ",0.5"
     assert text == (
         "{\n"
         '  "generatedAt": "2026-02-16T18:22:24.613Z",\n'
         f'  "featureNames": [{names}],\n'
         '  "trainSet": {\n'
         '    "features": [\n'
-        f"[0.1, 0.3333333333333333{half * 13}],\n"
+        f"[0.1,0.3333333333333333{half * 13}],\n"
         f"[0.5{half * 14}],\n"
-        f"[1e-05{half * 14}]\n"
+        f"[1e-7{half * 14}]\n"
         "    ],\n"
         '    "labels": [3, 1, 3],\n'
         '    "count": 3\n'
@@ -62,6 +64,14 @@ def test_each_vector_stands_once_on_its_line(count: int) -> None:
     vectors = [json.loads(m) for m in re.findall(r"^(\[.*\]),?$", text, re.MULTILINE)]
     assert [vector[0] for vector in vectors] == [i / 4096 for i in range(count)] + [0]
     assert json.loads(text)["trainSet"]["count"] == count
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=15, max_size=15))
+def test_a_feature_reads_back_to_the_last_bit(vector: list[float]) -> None:
+    packed = script.VECTOR.pack(*vector)
+    text = "".join(script.training_json([("", 1, packed)], [], "now"))
+    assert script.VECTOR.pack(*json.loads(text)["trainSet"]["features"][0]) == packed
 
 
 def test_four_fifths_rounded_down_are_the_train_set(

@@ -1,5 +1,6 @@
 """Reading: every row once, whatever the server's page size and whoever writes."""
 
+import gc
 import io
 import json
 import os
@@ -329,6 +330,15 @@ def test_rows_that_come_while_it_reads_add_no_lines_to_a_log(
     )
     assert extract(server) == 0
     assert capsys.readouterr().err.count("rows/s") == 2
+
+
+def test_garbage_is_not_looked_for_in_the_modules(
+    serve: Serve, extract: Extract
+) -> None:
+    gc.unfreeze()
+    assert extract(serve(10)) == 0
+    assert gc.get_freeze_count() > 10_000
+    gc.unfreeze()
 
 
 def test_what_a_row_holds_reaches_the_features(serve: Serve, extract: Extract) -> None:
