@@ -47,7 +47,7 @@ from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from locale import LC_CTYPE, setlocale
 from math import inf
-from operator import lt
+from operator import itemgetter, lt
 from pathlib import Path
 from struct import Struct
 from time import monotonic, sleep
@@ -225,29 +225,22 @@ def read_baseline(path: Path) -> list[Tier]:
 
     try:
         baseline = json.loads(path.read_text(encoding="utf-8-sig"))
+        tiers: list[Tier] = sorted(baseline["virality_tiers"], key=itemgetter("tier"))
+        lowest = [tier["weighted_score_threshold"]["min"] for tier in tiers]
     except OSError as error:
         fail(f"{error.strerror}")
     except (ValueError, RecursionError):
         fail("it is not JSON")
-    entries = baseline.get("virality_tiers") if isinstance(baseline, dict) else None
-    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-        fail('it has no list "virality_tiers" of objects')
-    tiers: list[Tier] = []
-    lowest = -inf
-    for tier in TIERS:
-        found = [entry for entry in entries if entry.get("tier") == tier]
-        if len(found) != 1:
-            fail(f"tier {tier} is in it {len(found)} times instead of once")
-        threshold = found[0].get("weighted_score_threshold")
-        low: Any = threshold.get("min") if isinstance(threshold, dict) else None
-        if type(low) not in (int, float) or not -inf < low < inf:
-            fail(f"tier {tier} has no finite number weighted_score_threshold.min")
-        if low <= lowest:
-            fail(f"the threshold of tier {tier} is not above that of tier {tier - 1}")
-        lowest = low
-        tiers += found
-    if len(entries) > len(tiers):
-        fail(f"it has {len(entries)} tiers instead of {len(tiers)}")
+    except (KeyError, TypeError):
+        fail(
+            'it has no list "virality_tiers" in which each entry has\n'
+            '"tier" and "weighted_score_threshold" with "min"'
+        )
+    if (found := [tier["tier"] for tier in tiers]) != [*TIERS]:
+        fail(f"its tiers are {found} instead of 1 to 5, once each")
+    finite = all(type(low) in (int, float) and -inf < low < inf for low in lowest)
+    if not finite or lowest != sorted({*lowest}):
+        fail(f"its thresholds {lowest} are not finite numbers that ascend")
     return tiers
 
 
@@ -826,12 +819,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise KeyboardInterrupt(number)
 
     sys.stderr = sys.stderr or io.StringIO()  # it is None after 2>&-
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         arguments = parse_arguments(argv)
-        for number, handler in handlers.items():
-            if handler != signal.SIG_IGN:  # as nohup has it for SIGHUP
-                signal.signal(number, interrupt)
+        for each in SIGNALS:
+            if signal.getsignal(each) != signal.SIG_IGN:  # as nohup has it for SIGHUP
+                signal.signal(each, interrupt)
         run(arguments)
     except SystemExit as stop:  # by argparse
         return int(stop.code or 0)
@@ -841,9 +833,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         say("Interrupted. Nothing was written.")
         return 128 + int(stop.args[0])
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
     return 0
 
 

@@ -174,6 +174,12 @@ def baseline(**changes: Any) -> dict[str, Any]:
     return {"virality_tiers": tiers}
 
 
+NO_LIST = (
+    'it has no list "virality_tiers" in which each entry has\n'
+    '"tier" and "weighted_score_threshold" with "min".\nRestore the file'
+)
+
+
 def threshold(low: Any) -> dict[str, Any]:
     return baseline(weighted_score_threshold={"min": low, "max": 1})
 
@@ -186,38 +192,43 @@ def threshold(low: Any) -> dict[str, Any]:
         ("{'virality_tiers': []}", "it is not JSON"),
         ("[" * 100_000, "it is not JSON"),
         (b"\xff\xfe{\0}\0", "it is not JSON"),
-        ([], 'it has no list "virality_tiers" of objects'),
-        ([1], 'it has no list "virality_tiers" of objects'),
-        ({}, 'it has no list "virality_tiers" of objects'),
-        ({"virality_tiers": {}}, 'it has no list "virality_tiers" of objects'),
-        (
-            {"virality_tiers": [1, 2, 3, 4, 5]},
-            'it has no list "virality_tiers" of objects',
-        ),
+        ([], NO_LIST),
+        ([1], NO_LIST),
+        ({}, NO_LIST),
+        ({"virality_tiers": {}}, "its tiers are []"),
+        ({"virality_tiers": {"a": 1}}, NO_LIST),
+        ({"virality_tiers": [1, 2, 3, 4, 5]}, NO_LIST),
+        (baseline(tier=None), NO_LIST),
+        (baseline(weighted_score_threshold={}), NO_LIST),
+        (baseline(weighted_score_threshold=0.3), NO_LIST),
+        (baseline(weighted_score_threshold=None), NO_LIST),
         (
             {"virality_tiers": baseline()["virality_tiers"][:4]},
-            "tier 5 is in it 0 times",
+            "its tiers are [1, 2, 3, 4]",
         ),
-        ({"virality_tiers": []}, "tier 1 is in it 0 times"),
-        (baseline(tier=4), "tier 3 is in it 0 times"),
-        (baseline(tier=2), "tier 2 is in it 2 times"),
+        ({"virality_tiers": []}, "its tiers are []"),
         (
-            {"virality_tiers": [*baseline()["virality_tiers"], {"tier": 6}]},
-            "it has 6 tiers instead of 5",
+            baseline(tier=4),
+            "its tiers are [1, 2, 4, 4, 5] instead of 1 to 5, once each",
         ),
-        (threshold(0.2), "the threshold of tier 3 is not above that of tier 2"),
-        (threshold(0.1), "the threshold of tier 3 is not above that of tier 2"),
-        (threshold(0.4), "the threshold of tier 4 is not above that of tier 3"),
-        (threshold("0.3"), "tier 3 has no finite number"),
-        (threshold(True), "tier 3 has no finite number"),
-        (threshold(None), "tier 3 has no finite number"),
-        (threshold(math.nan), "tier 3 has no finite number"),
-        (threshold(math.inf), "tier 3 has no finite number"),
-        (threshold(-math.inf), "tier 3 has no finite number"),
-        (threshold([0.3]), "tier 3 has no finite number"),
-        (baseline(weighted_score_threshold={}), "tier 3 has no finite number"),
-        (baseline(weighted_score_threshold=0.3), "tier 3 has no finite number"),
-        (baseline(weighted_score_threshold=None), "tier 3 has no finite number"),
+        (
+            baseline(tier=2),
+            "its tiers are [1, 2, 2, 4, 5] instead of 1 to 5, once each",
+        ),
+        (baseline(tier=6), "its tiers are [1, 2, 4, 5, 6]"),
+        (
+            threshold(0.2),
+            "its thresholds [0.1, 0.2, 0.2, 0.4, 0.5] are not finite numbers that ascend",
+        ),
+        (threshold(0.1), "its thresholds [0.1, 0.2, 0.1, 0.4, 0.5]"),
+        (threshold(0.4), "its thresholds [0.1, 0.2, 0.4, 0.4, 0.5]"),
+        (threshold("0.3"), "its thresholds [0.1, 0.2, '0.3', 0.4, 0.5] are not finite"),
+        (threshold(True), "its thresholds [0.1, 0.2, True, 0.4, 0.5]"),
+        (threshold(None), "its thresholds [0.1, 0.2, None, 0.4, 0.5]"),
+        (threshold(math.nan), "its thresholds [0.1, 0.2, nan, 0.4, 0.5]"),
+        (threshold(math.inf), "its thresholds [0.1, 0.2, inf, 0.4, 0.5]"),
+        (threshold(-math.inf), "its thresholds [0.1, 0.2, -inf, 0.4, 0.5]"),
+        (threshold([0.3]), "its thresholds [0.1, 0.2, [0.3], 0.4, 0.5]"),
     ],
 )
 @pytest.mark.parametrize("option", [True, False])

@@ -236,12 +236,6 @@ def test_a_circle_of_links_is_no_output(serve: Serve, extract: Extract) -> None:
     assert Path("one").is_symlink()
 
 
-def test_the_handlers_of_signals_are_as_before(serve: Serve, extract: Extract) -> None:
-    before = [signal.getsignal(number) for number in script.SIGNALS]
-    assert extract(serve(50)) == 0
-    assert [signal.getsignal(number) for number in script.SIGNALS] == before
-
-
 def test_a_signal_that_was_ignored_stays_so(
     serve: Serve, extract: Extract, monkeypatch: pytest.MonkeyPatch
 ) -> None:
