@@ -164,13 +164,13 @@ def test_source_date_epoch_that_is_no_time(
 # --- The baseline
 
 
-def baseline(**changes: Any) -> dict[str, Any]:
-    """Return a good baseline, with a change to tier 3."""
+def baseline(changed: int = 3, **changes: Any) -> dict[str, Any]:
+    """Return a good baseline, with a change to one tier."""
     tiers = [
         {"tier": tier, "weighted_score_threshold": {"min": tier / 10, "max": tier}}
         for tier in (1, 2, 3, 4, 5)
     ]
-    tiers[2] |= changes
+    tiers[changed - 1] |= changes
     return {"virality_tiers": tiers}
 
 
@@ -180,8 +180,8 @@ NO_LIST = (
 )
 
 
-def threshold(low: Any) -> dict[str, Any]:
-    return baseline(weighted_score_threshold={"min": low, "max": 1})
+def threshold(low: Any, tier: int = 3) -> dict[str, Any]:
+    return baseline(tier, weighted_score_threshold={"min": low, "max": 1})
 
 
 @pytest.mark.parametrize(
@@ -226,8 +226,8 @@ def threshold(low: Any) -> dict[str, Any]:
         (threshold(True), "its thresholds [0.1, 0.2, True, 0.4, 0.5]"),
         (threshold(None), "its thresholds [0.1, 0.2, None, 0.4, 0.5]"),
         (threshold(math.nan), "its thresholds [0.1, 0.2, nan, 0.4, 0.5]"),
-        (threshold(math.inf), "its thresholds [0.1, 0.2, inf, 0.4, 0.5]"),
-        (threshold(-math.inf), "its thresholds [0.1, 0.2, -inf, 0.4, 0.5]"),
+        (threshold(math.inf, 5), "its thresholds [0.1, 0.2, 0.3, 0.4, inf]"),
+        (threshold(-math.inf, 1), "its thresholds [-inf, 0.2, 0.3, 0.4, 0.5]"),
         (threshold([0.3]), "its thresholds [0.1, 0.2, [0.3], 0.4, 0.5]"),
     ],
 )
