@@ -122,21 +122,27 @@ ADVICE = {  # by the error's code, else by the HTTP status, else "down"
     "42501": "This key's role may not read the table: use the secret key.",
     "42703": "The table lacks a column that the script reads; see README.md.",
     "PGRST205": f"Is SUPABASE_URL the project that holds the table {TABLE}?",
-    "401": "Is it this project's secret key? A variable in the environment wins over .env."
-    "\nTo copy it anew: Supabase dashboard > Project Settings > API Keys.",
+    "401": "Is it this project's secret key? The environment wins over .env.local, and that"
+    "\nover .env. To copy it anew: Supabase dashboard > Project Settings > API Keys.",
     "403": "Use the secret key: Supabase dashboard > Project Settings > API Keys.",
     "404": "Is SUPABASE_URL the project's own, like https://abcdefgh.supabase.co?",
     "redirect": "The key was not sent there. Set SUPABASE_URL to the project's own URL.",
     "down": "Is SUPABASE_URL right, and this machine online? A paused project is restored in"
     "\nthe Supabase dashboard; https://status.supabase.com shows outages.",
 }
-UNFILLED = {  # the key in metadata to look at when every video has this value
-    ("saveRate", 0.0): "bookmarks",
-    ("hasFollowerData", 0.0): "followers",
-    ("followerTier", UNKNOWN): "followers",
-    ("viewsPerFollower", 0.0): "followers",
-    ("weekdayPosted", UNKNOWN): "uploaded_at",
-    ("hourPosted", UNKNOWN): "uploaded_at",
+UNFILLED = {  # what to ask when every video has this value: does ... hold ...?
+    ("shareRate", 0.0): ("the table", "shares"),
+    ("commentRate", 0.0): ("the table", "comments"),
+    ("likeRate", 0.0): ("the table", "likes"),
+    ("saveRate", 0.0): ("metadata", "bookmarks"),
+    ("hashtagCount", 0.0): ("the table", "hashtags"),
+    ("hasTrendingSound", 0.0): ("the table", "sound_name"),
+    ("captionLength", 0.0): ("the table", "description"),
+    ("hasFollowerData", 0.0): ("metadata", "followers"),
+    ("followerTier", UNKNOWN): ("metadata", "followers"),
+    ("viewsPerFollower", 0.0): ("metadata", "followers"),
+    ("weekdayPosted", UNKNOWN): ("metadata", "uploaded_at"),
+    ("hourPosted", UNKNOWN): ("metadata", "uploaded_at"),
 }
 
 
@@ -187,7 +193,7 @@ def read_settings(folder: Path, environ: Mapping[str, str]) -> tuple[str, str]:
     settings = {"SUPABASE_URL": url, "SUPABASE_SECRET_KEY": key}
     if missing := " and ".join(name for name, value in settings.items() if not value):
         refuse(
-            f"Not set, neither in the environment nor in .env: {missing}.\nFill in a copy "
+            f"Not set, neither in the environment nor in .env.local or .env:\n{missing}.\nFill in a copy "
             f"of .env.example, which says where to find it, as\n{folder / '.env'}"
         )
     try:
@@ -213,7 +219,8 @@ def read_settings(folder: Path, environ: Mapping[str, str]) -> tuple[str, str]:
 def read_baseline(path: Path) -> list[Tier]:
     """Return the baseline's `virality_tiers`: five, from tier 1 to 5.
 
-    Each has `tier` and the lowest WES that belongs to it, `weighted_score_threshold.min`;
+    Each has `tier` and the lowest weighted engagement score (WES) that belongs to it,
+    `weighted_score_threshold.min`;
     some have `label` and `percentage`, too. Raises Failure.
     """
 
@@ -742,8 +749,8 @@ def report(
     for name, (low, mean, high, zero) in zip(FEATURE_NAMES, figures):
         lines.append(f"{name:24}{low:10.5f}{mean:10.5f}{high:10.5f}{zero:9.1%}")
         if low == high:
-            key = UNFILLED.get((name, low))
-            hint = f"does metadata hold {key}?" if key else "it tells a model nothing."
+            where, what = UNFILLED.get((name, low), ("", ""))
+            hint = f"does {where} hold {what}?" if what else "it tells a model nothing."
             remarks.append(f"{name} is {low:g} for every video: {hint}")
     return "\n".join([*lines, *remarks, "", written])
 
@@ -796,7 +803,10 @@ def run(arguments: argparse.Namespace) -> None:
         )
     if used < 2:
         reasons = enumerate_dropped(dropped)
-        raise Failure(f"Too few usable videos: {used}. Dropped: {reasons}.")
+        raise Failure(
+            f"Too few usable videos: {used}. Dropped: {reasons}.\n"
+            "Two are needed, with views and a duration: are these columns filled?"
+        )
     labels = Counter(tier for _, tier, _ in samples)
     figures = describe_features(samples)
     shuffle(samples, arguments.seed)

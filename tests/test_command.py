@@ -92,7 +92,7 @@ def test_without_settings(start: Start) -> None:
     out, err = process.communicate()
     assert (process.returncode, out) == (2, "")
     assert err.startswith(
-        "Error: Not set, neither in the environment nor in .env: SUPA"
+        "Error: Not set, neither in the environment nor in .env.local or .env:\nSUPA"
     )
     assert os.listdir() == []
 

@@ -69,7 +69,10 @@ def test_settings_that_are_missing(
     url: str, key: str, missing: str, fails: Fails, home: Path
 ) -> None:
     message = fails(2, url, key)
-    assert f"Not set, neither in the environment nor in .env: {missing}\n" in message
+    assert (
+        f"Not set, neither in the environment nor in .env.local or .env:\n{missing}\n"
+        in message
+    )
     assert (
         f"a copy of .env.example, which says where to find it, as\n{home}/.env"
         in message
@@ -492,7 +495,7 @@ def test_too_few_usable_videos(usable: int, serve: Serve, fails: Fails) -> None:
 def test_one_video_alone(serve: Serve, fails: Fails) -> None:
     row = sample_videos(1)[0] | {"archived_at": None, "duration_seconds": 9, "views": 9}
     message = fails(1, serve([row]).url, KEY)
-    assert "Too few usable videos: 1. Dropped: none." in message
+    assert "Too few usable videos: 1. Dropped: none.\nTwo are needed, with" in message
 
 
 def test_two_videos_are_enough(serve: Serve, extract: Extract) -> None:
