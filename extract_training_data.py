@@ -85,7 +85,7 @@ COLUMNS = (  # "->" keeps the JSON type, "->>" would make a number text
     "followers:metadata->followers,uploaded_at:metadata->uploaded_at"
 )
 COUNTS = ("views", "likes", "shares", "comments", "bookmarks", "duration_seconds")
-MAX_EXACT = 2**53  # up to which a whole number and the same as a float divide alike
+MAX_EXACT = 2**50  # whole numbers up to it give what they would as floats
 PAGE_SIZE = 1000  # rows; Supabase sends no more at a time, whatever is asked for
 TIMEOUT = httpx.Timeout(30, connect=10)  # seconds; Supabase ends a query after 8
 RETRY_WAITS = (1, 2, 4, 8)  # seconds before the second to the fifth attempt
@@ -112,7 +112,7 @@ LOG_LINES = 5  # lines of progress where they can't be rewritten
 
 # A number in text. float() alone would also take "1_000", "nan" and "infinity".
 NUMERIC = re.compile(
-    r"\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*", re.ASCII | re.IGNORECASE
+    r"\s*[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?\s*", re.ASCII | re.IGNORECASE
 )
 # How an ISO 8601 time begins. fromisoformat() alone would take any letter for the T.
 ISO_8601 = re.compile(r"[\dW-]{8,10}([T ]|$)", re.ASCII)
@@ -120,29 +120,31 @@ VISIBLE = re.compile(r"[!-~]+")  # the characters of which URLs and keys are mad
 
 ADVICE = {  # by the error's code, else by the HTTP status, else "down"
     "42501": "This key's role may not read the table: use the secret key.",
+    "57014": "The query took longer than the database allows. Run again when it is less busy.",
     "42703": "The table lacks a column that the script reads; see README.md.",
     "PGRST205": f"Is SUPABASE_URL the project that holds the table {TABLE}?",
     "401": "Is it this project's secret key? The environment wins over .env.local, and that"
     "\nover .env. To copy it anew: Supabase dashboard > Project Settings > API Keys.",
     "403": "Use the secret key: Supabase dashboard > Project Settings > API Keys.",
     "404": "Is SUPABASE_URL the project's own, like https://abcdefgh.supabase.co?",
+    "429": "The server is asked too often. Run again in some minutes.",
     "redirect": "The key was not sent there. Set SUPABASE_URL to the project's own URL.",
     "down": "Is SUPABASE_URL right, and this machine online? A paused project is restored in"
     "\nthe Supabase dashboard; https://status.supabase.com shows outages.",
 }
-UNFILLED = {  # what to ask when every video has this value: does ... hold ...?
-    ("shareRate", 0.0): ("the table", "shares"),
-    ("commentRate", 0.0): ("the table", "comments"),
-    ("likeRate", 0.0): ("the table", "likes"),
-    ("saveRate", 0.0): ("metadata", "bookmarks"),
-    ("hashtagCount", 0.0): ("the table", "hashtags"),
-    ("hasTrendingSound", 0.0): ("the table", "sound_name"),
-    ("captionLength", 0.0): ("the table", "description"),
-    ("hasFollowerData", 0.0): ("metadata", "followers"),
-    ("followerTier", UNKNOWN): ("metadata", "followers"),
-    ("viewsPerFollower", 0.0): ("metadata", "followers"),
-    ("weekdayPosted", UNKNOWN): ("metadata", "uploaded_at"),
-    ("hourPosted", UNKNOWN): ("metadata", "uploaded_at"),
+SOURCES = {  # where to look when a feature is unknown for every video
+    "shareRate": "the table hold shares",
+    "commentRate": "the table hold comments",
+    "likeRate": "the table hold likes",
+    "saveRate": "metadata hold bookmarks",
+    "hashtagCount": "the table hold hashtags",
+    "hasTrendingSound": "the table hold sound_name",
+    "captionLength": "the table hold description",
+    "hasFollowerData": "metadata hold followers",
+    "followerTier": "metadata hold followers",
+    "viewsPerFollower": "metadata hold followers",
+    "weekdayPosted": "metadata hold uploaded_at",
+    "hourPosted": "metadata hold uploaded_at",
 }
 
 
@@ -157,6 +159,12 @@ class Failure(Exception):
 def refuse(message: str) -> NoReturn:
     """Raise the Failure of a run that can't begin."""
     raise Failure(message, exit_code=2)
+
+
+def ignore_signals() -> None:
+    """Take no notice of SIGNALS any more."""
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
 
 
 def say(message: str, end: str = "\n") -> None:
@@ -199,7 +207,7 @@ def read_settings(folder: Path, environ: Mapping[str, str]) -> tuple[str, str]:
     try:
         parts = urlsplit(url)
         well_formed = parts.scheme in ("http", "https") and parts.hostname
-        extras = parts.username or parts.query or parts.fragment or parts.port == 0
+        extras = "@" in parts.netloc or parts.query or parts.fragment or parts.port == 0
         extras = extras or "\\" in url
         httpx.URL(url).host.encode("idna")
     except (ValueError, httpx.InvalidURL):
@@ -543,7 +551,8 @@ def features(video: Video) -> dict[str, float]:
     # fmt: on
 
 
-FEATURE_NAMES = tuple(features(dict.fromkeys(COUNTS, 1.0)))
+MISSING = features(dict.fromkeys(COUNTS, 0.0) | {"views": 1.0})  # no more is known
+FEATURE_NAMES = tuple(MISSING)
 VECTOR = Struct(f"{len(FEATURE_NAMES)}d")  # 120 bytes a video; a list would take 500
 
 
@@ -594,7 +603,7 @@ def collect(
     for i in range(len(samples) - 1, 0, -1):
         if samples[i][0] == samples[i - 1][0]:
             del samples[i]
-            dropped["of a video that came twice"] += 1
+            dropped["duplicated"] += 1
     return samples, dropped
 
 
@@ -651,8 +660,7 @@ def write_whole(target: Path, text: Iterable[str]) -> int:
                 file.flush()
                 os.fsync(file.fileno())
             size = part.stat().st_size
-            for each in SIGNALS:  # else a late one would say that nothing was written
-                signal.signal(each, signal.SIG_IGN)
+            ignore_signals()  # else a late one would say that nothing was written
             part.replace(target)
             return size
     except OSError as error:
@@ -749,8 +757,9 @@ def report(
     for name, (low, mean, high, zero) in zip(FEATURE_NAMES, figures):
         lines.append(f"{name:24}{low:10.5f}{mean:10.5f}{high:10.5f}{zero:9.1%}")
         if low == high:
-            where, what = UNFILLED.get((name, low), ("", ""))
-            hint = f"does {where} hold {what}?" if what else "it tells a model nothing."
+            hint = "it tells a model nothing."
+            if low == MISSING[name] and name in SOURCES:
+                hint = f"does {SOURCES[name]}?"
             remarks.append(f"{name} is {low:g} for every video: {hint}")
     return "\n".join([*lines, *remarks, "", written])
 
@@ -826,15 +835,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        ignore_signals()  # else a second one would end the cleaning up
         raise KeyboardInterrupt(number)
 
     sys.stderr = sys.stderr or io.StringIO()  # it is None after 2>&-
+    for each in SIGNALS:
+        if signal.getsignal(each) != signal.SIG_IGN:  # as nohup has it for SIGHUP
+            signal.signal(each, interrupt)
     try:
-        arguments = parse_arguments(argv)
-        for each in SIGNALS:
-            if signal.getsignal(each) != signal.SIG_IGN:  # as nohup has it for SIGHUP
-                signal.signal(each, interrupt)
-        run(arguments)
+        run(parse_arguments(argv))
     except SystemExit as stop:  # by argparse
         return int(stop.code or 0)
     except Failure as failure:

@@ -23,6 +23,7 @@ from sample_videos import sample_videos
 import extract_training_data as script
 
 Serve = Callable[..., LocalSupabase]
+Extract = Callable[..., int]
 OUTPUT = Path("training-data.json")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -150,6 +151,32 @@ def test_ctrl_c(
     assert "Traceback" not in err
     assert OUTPUT.read_text() == "earlier"
     assert os.listdir() == ["training-data.json"]
+
+
+def test_ctrl_c_again_while_it_ends(
+    serve: Serve, extract: Extract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = []
+
+    def say(message: str, end: str = "\n") -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        said.append(message)
+
+    monkeypatch.setattr(script, "say", say)
+    server = serve(50)
+    server.before_reply = lambda request: os.kill(os.getpid(), signal.SIGINT)
+    assert extract(server) == 130
+    assert said == ["Interrupted. Nothing was written."]
+
+
+def test_ctrl_c_before_it_begins(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        script, "parse_arguments", lambda argv: os.kill(os.getpid(), signal.SIGINT)
+    )
+    assert script.main([]) == 130
+    assert capsys.readouterr().err == "Interrupted. Nothing was written.\n"
 
 
 def test_a_log_that_is_cut_off_does_not_cost_the_run(

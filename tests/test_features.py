@@ -88,6 +88,8 @@ def test_a_plain_row() -> None:
         ("shareRate", {"shares": -5}, 0),
         ("shareRate", {"shares": "10"}, 0.01),
         ("shareRate", {"shares": 10**400}, 0),
+        ("shareRate", {"shares": True}, 0),
+        ("shareRate", {"shares": 3, "views": 2**53 + 1}, 3 / float(2**53 + 1)),
         ("commentRate", {"comments": 2000}, 1),
         ("commentRate", {"comments": None}, 0),
         ("likeRate", {"likes": 1354, "views": 6}, 1),
@@ -250,6 +252,12 @@ def test_what_is_a_number(value: Any, result: float | None) -> None:
     assert script.number(value) == result
 
 
+def test_a_long_text_takes_no_longer_than_its_length() -> None:
+    started = time.monotonic()
+    assert script.number("1" * 100_000 + "x") is None
+    assert time.monotonic() - started < 1
+
+
 def test_a_number_is_a_float() -> None:
     assert type(script.number(12)) is type(script.number("12")) is float
 
@@ -314,7 +322,7 @@ COLUMNS = (
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.integers(1, 2**63 - 1), min_size=6, max_size=6))
+@given(st.lists(st.integers(1, 2**52) | st.integers(1, 2**63), min_size=6, max_size=6))
 def test_whole_numbers_give_what_the_same_numbers_as_floats_give(
     counts: list[int],
 ) -> None:
@@ -323,6 +331,8 @@ def test_whole_numbers_give_what_the_same_numbers_as_floats_give(
     script.clean(whole)
     script.clean(floats)
     assert script.features(whole) == script.features(floats)
+    wes = script.weighted_engagement_score
+    assert wes(whole) == wes(floats)
 
 
 USABLE = (1, 7, 10**12, 2**63, 5e-324, 1e308, "77")  # so that not all are dropped

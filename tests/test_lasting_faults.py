@@ -89,6 +89,7 @@ def test_settings_that_are_missing(
         "ftp://abcdefgh.supabase.co",
         "postgresql://postgres:secret@db.abcdefgh.supabase.co:5432/postgres",
         "https://me:secret@abcdefgh.supabase.co",
+        "https://:secret@abcdefgh.supabase.co",
         "https://abc defgh.supabase.co",
         "https://abcdefgh\u2026.supabase.co",
         "https://abcdefgh.supabase.co:port",

@@ -77,9 +77,11 @@ def test_rows_without_views_or_duration_are_dropped_and_counted() -> None:
         video(5, duration_seconds=0),
         video(6, duration_seconds=None),
         video(7, views=0, duration_seconds=0),
+        video(8, views=True),
+        video(9, views=0.5, duration_seconds="0.5"),  # little, but not nothing
     )
-    assert ids == ["tiktok/1"]
-    assert dropped == {"without views": 4, "without duration": 2}
+    assert ids == ["tiktok/1", "tiktok/9"]
+    assert dropped == {"without views": 5, "without duration": 2}
 
 
 def test_a_video_that_comes_twice_is_taken_once_whichever_row_comes_first() -> None:
@@ -87,7 +89,7 @@ def test_a_video_that_comes_twice_is_taken_once_whichever_row_comes_first() -> N
     rows = [video(number, likes=likes) for likes, number in enumerate(numbers)]
     samples, dropped = script.collect([dict(row) for row in rows], THRESHOLDS)
     assert [video_id[-1] for video_id, _, _ in samples] == ["1", "2", "3"]
-    assert dropped == {"of a video that came twice": 4}
+    assert dropped == {"duplicated": 4}
     assert script.collect([dict(row) for row in rows[::-1]], THRESHOLDS)[0] == samples
 
 

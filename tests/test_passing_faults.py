@@ -253,6 +253,27 @@ def test_a_server_that_is_down_is_asked_five_times(
     assert ", after 0 rows and 5 attempts." in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("fault", "advice"),
+    [
+        (http_reply(429), "The server is asked too often. Run again"),
+        (http_reply(500, b'{"code": "57014"}'), "The query took longer than the data"),
+        (http_reply(408), "Is SUPABASE_URL right, and this machine online?"),
+    ],
+)
+def test_the_advice_when_a_passing_fault_stays(
+    fault: Fault,
+    advice: str,
+    serve: Serve,
+    extract: Extract,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server = serve(ROWS)
+    server.default_fault = fault
+    assert extract(server) == 1
+    assert f" and 5 attempts.\n{advice}" in capsys.readouterr().err
+
+
 def test_a_reply_that_comes_in_pieces_is_whole(serve: Serve, extract: Extract) -> None:
     """Chunked and compressed, as from a gateway."""
     body = gzip.compress(json.dumps([]).encode())

@@ -207,7 +207,7 @@ def test_a_video_that_comes_under_a_new_id_is_taken_once(
     server.before_reply = replace
     assert extract(server) == 0
     assert durations() == list(range(1, 31))
-    assert "1 of a video that came twice" in capsys.readouterr().err
+    assert "Dropped: 1 duplicated." in capsys.readouterr().err
 
 
 def test_fewer_rows_than_counted_is_an_error(

@@ -84,6 +84,14 @@ def test_a_bar_is_as_long_as_the_share_and_marked_at_the_baselines() -> None:
     ]
 
 
+def test_all_that_can_be_dropped_fits() -> None:
+    few = {"duplicated": 1, "without duration": 2, "without views": 3}
+    many = {reason: 999_999 for reason in few}
+    dropped = "Dropped: 1 duplicated, 2 without duration, 3 without views."
+    assert report({1: 9}, few)[1] == dropped
+    assert len(report({1: 9}, many)[1]) <= 80
+
+
 def test_the_widest_baseline_fits_too() -> None:
     assert bars({1: 20, 2: 80}, (100, 0, 0, 0, 0)) == [
         "#####                    |",
@@ -145,8 +153,10 @@ def test_a_tier_far_from_the_baseline_is_said_in_words() -> None:
 
 
 def test_exactly_five_points_are_not_far() -> None:
-    tiers = [tier | {"percentage": 20} for tier in TIERS]
-    assert remarks({1: 15, 2: 25, 3: 20, 4: 20, 5: 20}, tiers=tiers) == []
+    """Though 100 * 0.29 is less than 29, for a computer."""
+    usual = (34, 23, 20, 13, 10)
+    tiers = [tier | {"percentage": share} for tier, share in zip(TIERS, usual)]
+    assert remarks({1: 29, 2: 28, 3: 20, 4: 13, 5: 10}, tiers=tiers) == []
 
 
 def test_more_than_five_points_are_far() -> None:
@@ -210,6 +220,11 @@ def test_the_figures_of_the_features(count: int) -> None:
         assert zero == pytest.approx(column.count(0) / count)
 
 
+def test_a_feature_that_is_always_1() -> None:
+    ones = [("", 1, script.VECTOR.pack(*[1.0] * 15))] * 3
+    assert script.describe_features(ones) == [(1, 1, 1, 0)] * 15
+
+
 @pytest.mark.parametrize(
     ("encoding", "locale", "characters"),
     [
@@ -252,6 +267,17 @@ def test_what_a_person_sees(
     assert seconds
     assert float(seconds[1]) < 60
     assert all(len(line) <= 80 for line in lines if line != str(path))
+
+
+def test_the_size_is_in_millions_of_bytes(
+    serve: Serve,
+    extract: Extract,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(script, "write_whole", lambda target, text: 7_300_000)
+    assert extract(serve(50)) == 0
+    assert "\n7.3 MB, in " in capsys.readouterr().err
 
 
 def test_a_table_without_metadata(
