@@ -120,8 +120,8 @@ VISIBLE = re.compile(r"[!-~]+")  # the characters of which URLs and keys are mad
 
 ADVICE = {  # by the error's code, else by the HTTP status, else "down"
     "42501": "This key's role may not read the table: use the secret key.",
-    "57014": "The query took longer than the database allows. Run again when it is less busy.",
     "42703": "The table lacks a column that the script reads; see README.md.",
+    "57014": "The query took longer than the database allows. Run again when it is less busy.",
     "PGRST205": f"Is SUPABASE_URL the project that holds the table {TABLE}?",
     "401": "Is it this project's secret key? The environment wins over .env.local, and that"
     "\nover .env. To copy it anew: Supabase dashboard > Project Settings > API Keys.",
@@ -132,7 +132,7 @@ ADVICE = {  # by the error's code, else by the HTTP status, else "down"
     "down": "Is SUPABASE_URL right, and this machine online? A paused project is restored in"
     "\nthe Supabase dashboard; https://status.supabase.com shows outages.",
 }
-SOURCES = {  # where to look when a feature is unknown for every video
+SOURCES = {  # what to ask when a feature is unknown for every video: does ...?
     "shareRate": "the table hold shares",
     "commentRate": "the table hold comments",
     "likeRate": "the table hold likes",
@@ -201,8 +201,9 @@ def read_settings(folder: Path, environ: Mapping[str, str]) -> tuple[str, str]:
     settings = {"SUPABASE_URL": url, "SUPABASE_SECRET_KEY": key}
     if missing := " and ".join(name for name, value in settings.items() if not value):
         refuse(
-            f"Not set, neither in the environment nor in .env.local or .env:\n{missing}.\nFill in a copy "
-            f"of .env.example, which says where to find it, as\n{folder / '.env'}"
+            f"Not set, neither in the environment nor in .env.local or .env:\n{missing}.\n"
+            "Fill in a copy of .env.example, which says where to find it, as\n"
+            f"{folder / '.env'}"
         )
     try:
         parts = urlsplit(url)
@@ -228,8 +229,8 @@ def read_baseline(path: Path) -> list[Tier]:
     """Return the baseline's `virality_tiers`: five, from tier 1 to 5.
 
     Each has `tier` and the lowest weighted engagement score (WES) that belongs to it,
-    `weighted_score_threshold.min`;
-    some have `label` and `percentage`, too. Raises Failure.
+    `weighted_score_threshold.min`; some have `label` and `percentage`, too. Raises
+    Failure.
     """
 
     def fail(problem: str) -> NoReturn:
@@ -757,9 +758,8 @@ def report(
     for name, (low, mean, high, zero) in zip(FEATURE_NAMES, figures):
         lines.append(f"{name:24}{low:10.5f}{mean:10.5f}{high:10.5f}{zero:9.1%}")
         if low == high:
-            hint = "it tells a model nothing."
-            if low == MISSING[name] and name in SOURCES:
-                hint = f"does {SOURCES[name]}?"
+            unknown = low == MISSING[name] and name in SOURCES
+            hint = f"does {SOURCES[name]}?" if unknown else "it tells a model nothing."
             remarks.append(f"{name} is {low:g} for every video: {hint}")
     return "\n".join([*lines, *remarks, "", written])
 
