@@ -36,8 +36,11 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def same_signals() -> Iterator[None]:
-    """Leave the signals' handlers as they were."""
+    """Begin with the usual handlers, even in the background, and put the old ones back."""
     handlers = {number: signal.getsignal(number) for number in script.SIGNALS}
+    for number in script.SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
