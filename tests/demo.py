@@ -4,7 +4,7 @@
 
 Serves 2,500 made-up videos as Supabase would, on this machine only, and runs
 extract_training_data.py on them, unchanged, with the options given here. It leaves
-training-data.json where you stand.
+training-data.demo.json where you stand: made-up rows are nothing to train on.
 """
 
 import os
@@ -21,8 +21,13 @@ SCRIPT = Path(__file__).resolve().parent.parent / "extract_training_data.py"
 def main() -> int:
     """Run the script against the local endpoint and return its exit code."""
     with LocalSupabase(sample_videos(2500, seed=1)) as server:
-        settings = {"SUPABASE_URL": server.url, "SUPABASE_SECRET_KEY": KEY}
-        command = [sys.executable, str(SCRIPT), *sys.argv[1:]]
+        settings = {
+            "SUPABASE_URL": server.url,
+            "SUPABASE_SECRET_KEY": KEY,
+            "NO_PROXY": "127.0.0.1",
+        }
+        options = ["--output", "training-data.demo.json", *sys.argv[1:]]
+        command = [sys.executable, str(SCRIPT), *options]
         try:
             return subprocess.call(command, env=os.environ | settings)
         except KeyboardInterrupt:
