@@ -1,16 +1,18 @@
-"""What the tests share: a clean environment, no real waits, and the script to run."""
+"""What the tests share: a clean environment, no real waits, rows, and the script to run."""
 
 import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from local_supabase import KEY, LocalSupabase
+from local_supabase import LocalSupabase, Row
 from sample_videos import sample_videos
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,42 +20,46 @@ sys.path.insert(0, str(ROOT))
 
 import extract_training_data as script
 
+Capture = pytest.CaptureFixture[str]
+Patch = pytest.MonkeyPatch
+Serve = Callable[..., LocalSupabase]
+Extract = Callable[..., int]
+Start = Callable[..., subprocess.Popen[str]]
+
+OUTPUT = Path("training-data.json")
+EPOCH = {"SOURCE_DATE_EPOCH": "1771266144"}  # 2026-02-16T18:22:24Z
+
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Hide the person's settings and proxies, and stand in an empty folder."""
+def no_settings_usual_signals_and_an_empty_folder(
+    monkeypatch: Patch, tmp_path: Path
+) -> Iterator[None]:
+    """Hide the person's settings and proxies; SIGINT works even in the background."""
     for name in list(os.environ):
         if "SUPABASE" in name or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    home = tmp_path / "script"
-    home.mkdir()
-    shutil.copy(ROOT / "calibration-baseline.json", home)
-    monkeypatch.setattr(script, "HERE", home)
+    files = tuple(tmp_path / "script" / path.name for path in script.ENV_FILES)
+    monkeypatch.setattr(script, "ENV_FILES", files)
+    (tmp_path / "script").mkdir()
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-
-
-@pytest.fixture(autouse=True)
-def same_signals() -> Iterator[None]:
-    """Begin with the usual handlers, even in the background, and put the old ones back."""
-    handlers = {number: signal.getsignal(number) for number in script.SIGNALS}
-    for number in script.SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
 @pytest.fixture
-def home() -> Path:
-    """The folder that stands for the script's own: .env and the baseline are there."""
-    return script.HERE
+def home(tmp_path: Path) -> Path:
+    """The folder that stands for the script's own: .env.local and .env are there."""
+    return tmp_path / "script"
 
 
 @pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def waits(monkeypatch: Patch) -> list[float]:
     """The seconds that the script would have waited; it doesn't."""
     seconds: list[float] = []
     monkeypatch.setattr(script, "sleep", seconds.append)
@@ -61,37 +67,79 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., LocalSupabase]]:
+def serve() -> Iterator[Serve]:
     """Start local endpoints, with made-up rows unless others are given."""
     servers = []
 
-    def start(rows: int | list[dict[str, Any]] = 100, **options: Any) -> LocalSupabase:
+    def start(rows: int | list[Row] = 100, **options: Any) -> LocalSupabase:
         rows = sample_videos(rows) if isinstance(rows, int) else rows
         servers.append(LocalSupabase(rows, **options))
         return servers[-1].__enter__()
 
     yield start
     for server in servers:
-        server.__exit__(None, None, None)
+        server.stop()
 
 
 @pytest.fixture
-def extract(monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> Callable[..., int]:
+def extract(monkeypatch: Patch, waits: list[float]) -> Extract:
     """Run the script in this process against a local endpoint; return the exit code."""
 
     def run(server: LocalSupabase, *options: str) -> int:
-        monkeypatch.setenv("SUPABASE_URL", server.url)
-        monkeypatch.setenv("SUPABASE_SECRET_KEY", KEY)
-        monkeypatch.setenv("SOURCE_DATE_EPOCH", "1771266144")
+        for name, value in (settings(server) | EPOCH).items():
+            monkeypatch.setenv(name, value)
         return script.main(options)
 
     return run
 
 
-def written(path: str = "training-data.json") -> dict[str, Any]:
+@pytest.fixture
+def start(home: Path) -> Start:
+    """Start a copy of the script in a process of its own, in the folder of the test."""
+    for name in ("extract_training_data.py", "calibration-baseline.json"):
+        shutil.copy(ROOT / name, home)
+
+    def run(*options: str, **environ: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(home / "extract_training_data.py"), *options],
+            env={"PATH": os.environ["PATH"]} | environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+
+    return run
+
+
+def settings(server: LocalSupabase) -> dict[str, str]:
+    """Return the environment that leads the script to a local endpoint."""
+    return {"SUPABASE_URL": server.url, "SUPABASE_SECRET_KEY": server.key}
+
+
+def row(number: int, quarter: int = 0, **columns: Any) -> Row:
+    """Return a usable row whose ids end in `number`; its id is in that quarter."""
+    return sample_videos(1)[0] | {
+        "id": str(uuid.UUID(int=(quarter << 126) + number)),
+        "platform_video_id": f"{quarter}{number:018}",
+        "views": 100,
+        "duration_seconds": 20,
+        "archived_at": None,
+        **columns,
+    }
+
+
+def written(path: Path | str = OUTPUT) -> dict[str, Any]:
     """Return what the script wrote, read as strict JSON."""
+    return json.loads(Path(path).read_bytes(), parse_constant=pytest.fail)
 
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON")
 
-    return json.loads(Path(path).read_bytes(), parse_constant=refuse)
+def vectors() -> list[dict[str, float]]:
+    """Return the vectors of both sets in the file, by the features' names."""
+    data = written()
+    both = data["trainSet"]["features"] + data["testSet"]["features"]
+    return [dict(zip(data["featureNames"], vector, strict=True)) for vector in both]
+
+
+def durations() -> list[int]:
+    """Return the durations in the file in seconds, in order: they tell rows apart."""
+    return sorted(round(vector["durationSeconds"] * 180) for vector in vectors())

@@ -1,77 +1,77 @@
-"""Reading: every row once, whatever the server's page size and whoever writes."""
+"""Reading: every row once, whoever writes and whatever fails, or a plain end."""
 
-import gc
-import io
+import gzip
 import json
-import os
-import random
-import shutil
-import subprocess
-import sys
+import re
+import socket
+import time
 import uuid
-from collections.abc import Callable
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
-from conftest import ROOT, written
-from local_supabase import KEY, LocalSupabase
+from conftest import (
+    OUTPUT,
+    Capture,
+    Extract,
+    Patch,
+    Serve,
+    Start,
+    durations,
+    row,
+    settings,
+    vectors,
+    written,
+)
+from local_supabase import (
+    KEY,
+    Fault,
+    LocalSupabase,
+    Request,
+    cut_off,
+    hang,
+    http_reply,
+    recorded,
+    reset,
+)
 from sample_videos import sample_videos
 
 import extract_training_data as script
 
-Serve = Callable[..., LocalSupabase]
-Extract = Callable[..., int]
 ARCHIVED = "2026-02-14T09:00:00+00:00"
+LASTS = [f"{digit}{'fffffff-ffff-ffff-ffff-ffffffffffff'}" for digit in "37bf"]
+ROWS = sample_videos(120, seed=3)  # about 30 in each range
 
 
-def queries(server: LocalSupabase) -> list[dict[str, list[str]]]:
-    """Return the parameters of each request."""
-    return [parse_qs(urlsplit(request.path).query) for request in server.requests]
+def by_range(server: LocalSupabase) -> dict[int, list[Request]]:
+    """Return the requests for each quarter of the ids, in their order."""
+    ranges = defaultdict(list)
+    for request in server.requests:
+        ranges[request.place[0]].append(request)
+    return ranges
 
 
-def row(number: int, **columns: Any) -> dict[str, Any]:
-    """Return a usable row whose id and video ID end in `number`."""
-    base = sample_videos(1)[0]
-    ids = {"id": str(uuid.UUID(int=number)), "platform_video_id": f"{number:019}"}
-    usable = {"views": 100, "duration_seconds": 20, "archived_at": None}
-    return base | ids | usable | columns
+def counted(request: Request) -> bool:
+    """Return whether a request asked for the exact count."""
+    return request.headers.get("prefer") == "count=exact"
 
 
-def durations(limit: int = 180) -> list[int]:
-    """Return the durations in the file, in order: what tells rows apart in it."""
-    data = written()
-    vectors = data["trainSet"]["features"] + data["testSet"]["features"]
-    return sorted(round(vector[6] * limit) for vector in vectors)
+# --- What is asked for
 
 
-def test_a_page_is_1000_rows_in_the_order_of_id(serve: Serve, extract: Extract) -> None:
-    server = serve(1500)
-    assert extract(server) == 0
-    for query in queries(server):
-        assert query["limit"] == ["1000"]
-        assert query["order"] == ["id.asc"]
-        assert query["archived_at"] == ["is.null"]
-        assert "offset" not in query
-
-
-def test_each_page_begins_after_the_last_id_seen(
+def test_a_request_is_for_1000_rows_of_a_range_in_the_order_of_id(
     serve: Serve, extract: Extract
 ) -> None:
-    server = serve([row(number) for number in range(1, 8)], max_rows=3)
+    server = serve(2500)
     assert extract(server) == 0
-    after = [query.get("id") for query in queries(server)]
-    assert after == [None, *([f"gt.{uuid.UUID(int=n)}"] for n in (3, 6, 7))]
-
-
-def test_nothing_is_fetched_but_the_columns_that_are_used(
-    serve: Serve, extract: Extract
-) -> None:
-    server = serve(10)
-    assert extract(server) == 0
-    for query in queries(server):
-        assert sorted(query["select"][0].split(",")) == [
+    for request in server.requests:
+        assert request.query["limit"] == ["1000"]
+        assert request.query["order"] == ["id.asc"]
+        assert request.query["archived_at"] == ["is.null"]
+        assert "offset" not in request.query
+        assert sorted(request.query["select"][0].split(",")) == [
             "bookmarks:metadata->bookmarks",
             "comments",
             "description",
@@ -89,256 +89,57 @@ def test_nothing_is_fetched_but_the_columns_that_are_used(
         ]
 
 
-def test_only_the_first_request_asks_for_the_count(
+def test_four_equal_ranges_are_read_each_after_the_last_id_seen(
     serve: Serve, extract: Extract
 ) -> None:
-    server = serve(10, max_rows=4)
+    rows = [row(n, quarter) for quarter in range(4) for n in range(1, 8)]
+    server = serve(rows, max_rows=3)
     assert extract(server) == 0
-    prefer = [request.headers.get("Prefer") for request in server.requests]
-    assert prefer == ["count=exact", None, None, None]
+    assert [
+        part[0].query["id"][:1] for _, part in sorted(by_range(server).items())
+    ] == [
+        [f"lte.{LASTS[0]}"],
+        [f"lte.{LASTS[1]}"],
+        [f"lte.{LASTS[2]}"],
+        [f"lte.{LASTS[3]}"],
+    ]
+    for quarter, requests in by_range(server).items():
+        ids = [request.query["id"] for request in requests]
+        assert all(found[0] == f"lte.{LASTS[quarter]}" for found in ids)
+        before = [f"gt.{LASTS[quarter - 1]}"] if quarter else []
+        seen = [str(uuid.UUID(int=(quarter << 126) + n)) for n in (3, 6, 7)]
+        assert [found[1:] for found in ids] == [
+            before,
+            *[[f"gt.{id_}"] for id_ in seen],
+        ]
 
 
-def test_a_short_page_is_not_the_end(serve: Serve, extract: Extract) -> None:
-    server = serve([row(n, duration_seconds=n) for n in range(1, 101)], max_rows=7)
-    assert extract(server) == 0
-    assert durations() == list(range(1, 101))
-    assert len(server.requests) == 16  # 14 full pages, one of 2 rows, the empty one
-
-
-def test_archived_rows_are_not_read(serve: Serve, extract: Extract) -> None:
-    rows = [row(n, duration_seconds=n) for n in range(1, 21)]
-    rows[4]["archived_at"] = rows[15]["archived_at"] = ARCHIVED
-    assert extract(serve(rows)) == 0
-    assert durations() == [n for n in range(1, 21) if n not in (5, 16)]
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The file for 1,200 made-up videos, as a person makes it: by the script itself."""
-    with LocalSupabase(sample_videos(1200)) as server:
-        return run_script(server, tmp_path_factory.mktemp("reference"), "0")
-
-
-def run_script(server: LocalSupabase, folder: Path, hash_seed: str) -> bytes:
-    """Run a copy of the script in a process of its own and return the file."""
-    shutil.copy(ROOT / "extract_training_data.py", folder)
-    shutil.copy(ROOT / "calibration-baseline.json", folder)
-    environ = {
-        "PATH": os.environ["PATH"],
-        "PYTHONHASHSEED": hash_seed,
-        "SOURCE_DATE_EPOCH": "1771266144",
-        "SUPABASE_URL": server.url,
-        "SUPABASE_SECRET_KEY": KEY,
-    }
-    command = [sys.executable, "extract_training_data.py"]
-    subprocess.run(command, cwd=folder, env=environ, check=True, capture_output=True)
-    return (folder / "training-data.json").read_bytes()
-
-
-@pytest.mark.parametrize("cap", [1, 7, 999, 1000])
-def test_the_same_file_whatever_the_page_size(
-    cap: int, serve: Serve, extract: Extract, reference: bytes
-) -> None:
-    assert extract(serve(1200, max_rows=cap)) == 0
-    assert Path("training-data.json").read_bytes() == reference
-
-
-def test_the_same_file_for_other_ids_in_another_order(
-    serve: Serve, extract: Extract, reference: bytes
-) -> None:
-    rows = sample_videos(1200)
-    random.Random(5).shuffle(rows)
-    for number, video in enumerate(rows):
-        video["id"] = str(uuid.uuid5(uuid.NAMESPACE_OID, str(number)))
-    assert extract(serve(rows)) == 0
-    assert Path("training-data.json").read_bytes() == reference
-
-
-def test_the_same_file_for_another_hash_seed(reference: bytes, tmp_path: Path) -> None:
-    with LocalSupabase(sample_videos(1200)) as server:
-        assert run_script(server, tmp_path, "12345") == reference
-
-
-def test_rows_inserted_and_archived_between_pages_lose_and_double_nothing(
+def test_the_four_ranges_are_read_side_by_side_one_request_each(
     serve: Serve, extract: Extract
 ) -> None:
-    """Between pages, one row comes before the last id and one behind it; one goes."""
-    server = serve([row(10 * n, duration_seconds=n) for n in range(1, 101)], max_rows=9)
+    """Each of the four first requests is answered when all four have come."""
+    server = serve([row(n, quarter) for quarter in range(4) for n in range(1, 3)])
+    come: list[int] = []
 
-    def write(request: int) -> None:
-        if request in range(1, 10):
-            after = queries(server)[-1]["id"][0].removeprefix("gt.")
-            last = uuid.UUID(after).int
-            server.rows.append(row(last - 1, duration_seconds=150))  # too late
-            server.rows.append(row(last + 1, duration_seconds=160))  # in time
-            read = [r for r in server.rows if r["id"] < after and not r["archived_at"]]
-            random.choice(read)["archived_at"] = ARCHIVED
-            random.shuffle(server.rows)
+    def wait_for_the_others(sock: socket.socket) -> None:
+        come.append(len(server.requests))
+        deadline = time.monotonic() + 5
+        while len(server.requests) < 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        come.append(len(server.requests))
 
-    server.before_reply = write
-    assert extract(server) == 0
-    assert durations() == [*range(1, 101), *[160] * 9]
+    server.faults = {(quarter, 0): wait_for_the_others for quarter in range(4)}
+    assert extract(server) == 0  # each closes without a reply, and is tried again
+    assert set(come[-4:]) == {4}
 
 
-def test_updates_while_it_reads_lose_and_double_nothing(
+def test_the_count_is_asked_for_at_first_and_where_the_end_is_due(
     serve: Serve, extract: Extract
 ) -> None:
-    server = serve([row(n, duration_seconds=n) for n in range(1, 151)], max_rows=20)
-
-    def update(request: int) -> None:
-        for video in random.sample(server.rows, 30):
-            server.rows.remove(video)  # Postgres moves an updated row
-            server.rows.append(video | {"views": 200})
-
-    server.before_reply = update
+    server = serve([row(n) for n in range(1, 11)], max_rows=4)
     assert extract(server) == 0
-    assert durations() == list(range(1, 151))
-
-
-def test_a_video_that_comes_under_a_new_id_is_taken_once(
-    serve: Serve, extract: Extract, capsys: pytest.CaptureFixture[str]
-) -> None:
-    server = serve([row(n, duration_seconds=n) for n in range(1, 31)], max_rows=10)
-
-    def replace(request: int) -> None:
-        if request == 1:
-            server.rows.append(server.rows.pop(0) | {"id": str(uuid.UUID(int=99))})
-
-    server.before_reply = replace
-    assert extract(server) == 0
-    assert durations() == list(range(1, 31))
-    assert "Dropped: 1 duplicated." in capsys.readouterr().err
-
-
-def test_fewer_rows_than_counted_is_an_error(
-    serve: Serve, extract: Extract, capsys: pytest.CaptureFixture[str]
-) -> None:
-    server = serve([row(n) for n in range(1, 1202)])
-    server.before_reply = lambda request: server.rows.pop() if request == 1 else None
-    assert extract(server) == 1
-    error = capsys.readouterr().err
-    assert "Read 1,200 rows, fewer than the 1,201 counted at the start.\n" in error
-    assert "run again when that is over" in error
-    assert max(map(len, error.splitlines())) <= 80
-    assert not Path("training-data.json").exists()
-
-
-def test_more_rows_than_counted_is_fine(serve: Serve, extract: Extract) -> None:
-    server = serve([row(n) for n in range(1, 31)], max_rows=10)
-
-    def insert(request: int) -> None:
-        if request == 1:
-            server.rows += [row(31), row(32)]
-
-    server.before_reply = insert
-    assert extract(server) == 0
-    assert len(durations()) == 32
-
-
-@pytest.mark.parametrize("disorder", ["descending", "again and again"])
-def test_a_server_that_does_not_obey_is_caught(
-    disorder: str,
-    serve: Serve,
-    extract: Extract,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    server = serve([row(n) for n in range(1, 31)], max_rows=10)
-    answer = server.answer
-    replaced = {
-        "descending": ("id.asc", "id.desc"),
-        "again and again": ("id=gt.", "description=neq."),
-    }[disorder]
-
-    def disobey(request: Any) -> Any:
-        return answer(request._replace(path=request.path.replace(*replaced)))
-
-    monkeypatch.setattr(server, "answer", disobey)
-    assert extract(server) == 1
-    assert "not in the order of their ids" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("rows", [1, 10, 12345])
-def test_a_log_has_a_handful_of_lines_of_progress(
-    rows: int, serve: Serve, extract: Extract, capsys: pytest.CaptureFixture[str]
-) -> None:
-    extract(serve([row(n) for n in range(1, rows + 1)], max_rows=100))
-    lines = [line for line in capsys.readouterr().err.splitlines() if "rows/s" in line]
-    assert len(lines) == min(5, -(-rows // 100))
-    assert f"{rows:,} of {rows:,} rows, " in lines[-1]
-    assert "\r" not in "".join(lines)
-
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal, and shows what stands on it in the end."""
-
-    encoding = "utf-8"
-
-    def isatty(self) -> bool:
-        return True
-
-    def screen(self) -> list[str]:
-        lines = []
-        for line in self.getvalue().split("\n"):
-            shown = ""
-            for text in line.split("\r"):
-                shown = text + shown[len(text) :]
-            lines.append(shown.rstrip())
-        return lines
-
-
-def test_a_terminal_has_one_line_of_progress_that_gives_way(
-    serve: Serve, extract: Extract, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    assert extract(serve([row(n) for n in range(1, 51)], max_rows=10)) == 0
-    for read in (10, 20, 30, 40, 50):
-        assert f" \r{read} of 50 rows, " in terminal.getvalue()
-    assert terminal.screen()[0] == "Read 50 rows, used 50."
-    assert "rows/s" not in "\n".join(terminal.screen())
-    assert "\x1b" not in terminal.getvalue()
-
-
-def test_the_rows_a_second(
-    serve: Serve,
-    extract: Extract,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    clock = iter([0.0, *(n / 2 for n in range(100))])
-    monkeypatch.setattr(script, "monotonic", lambda: next(clock))
-    assert extract(serve([row(n) for n in range(1, 11)], max_rows=5)) == 0
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[:2] == ["5 of 10 rows, 10 rows/s", "10 of 10 rows, 10 rows/s"]
-
-
-def test_a_clock_that_stands_still(
-    serve: Serve, extract: Extract, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As one with a coarse tick does between two quick pages."""
-    monkeypatch.setattr(script, "monotonic", lambda: 7.0)
-    assert extract(serve(10)) == 0
-
-
-def test_rows_that_come_while_it_reads_add_no_lines_to_a_log(
-    serve: Serve, extract: Extract, capsys: pytest.CaptureFixture[str]
-) -> None:
-    server = serve([row(n) for n in range(1, 11)], max_rows=5)
-    server.before_reply = lambda request: (
-        server.rows.extend(row(n) for n in range(11, 101)) if request == 1 else None
-    )
-    assert extract(server) == 0
-    assert capsys.readouterr().err.count("rows/s") == 2
-
-
-def test_garbage_is_not_looked_for_in_the_modules(
-    serve: Serve, extract: Extract
-) -> None:
-    gc.unfreeze()
-    assert extract(serve(10)) == 0
-    assert gc.get_freeze_count() > 10_000
-    gc.unfreeze()
+    assert list(map(counted, by_range(server)[0])) == [True, False, False, True]
+    assert list(map(counted, by_range(server)[1])) == [True]
 
 
 def test_what_a_row_holds_reaches_the_features(serve: Serve, extract: Extract) -> None:
@@ -351,9 +152,642 @@ def test_what_a_row_holds_reaches_the_features(serve: Serve, extract: Extract) -
     other = {"bookmarks": None, "uploaded_at": 20260117}  # a number is no time
     rows = [row(1, metadata=metadata), row(2, metadata=other), row(3, metadata=None)]
     assert extract(serve(rows)) == 0
-    data = written()
-    vectors = data["trainSet"]["features"] + data["testSet"]["features"]
-    picked = sorted([v[3], *v[10:]] for v in vectors)
-    unknown = [0, 0, 0.5, 0, 0.5, 0.5]
-    assert picked == [unknown, unknown, [0.25, 1, 0.1, 0.05, 1, 5 / 23]]
-    assert json.dumps(data).count("2026-02-16T18:22:24.000Z") == 1
+    unknown = (0, 0, 0.5, 0, 0.5, 0.5)
+    assert sorted((v["saveRate"], *list(v.values())[10:]) for v in vectors()) == [
+        unknown,
+        unknown,
+        (0.25, 1, 0.1, 0.05, 1, 5 / 23),
+    ]
+
+
+# --- Every row once
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The file for ROWS as the script writes it undisturbed."""
+    folder = tmp_path_factory.mktemp("reference")
+    with LocalSupabase(ROWS) as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in settings(server).items():
+            patch.setenv(name, value)
+        patch.setenv("SOURCE_DATE_EPOCH", "1771266144")
+        assert script.main(["--output", str(folder / "reference.json")]) == 0
+    return (folder / "reference.json").read_bytes()
+
+
+@pytest.mark.parametrize("cap", [2, 7, 29, 1000])
+def test_a_short_page_is_not_the_end(
+    cap: int, serve: Serve, extract: Extract, reference: bytes
+) -> None:
+    assert extract(serve(ROWS, max_rows=cap)) == 0
+    assert OUTPUT.read_bytes() == reference
+
+
+def test_the_same_file_for_other_ids_not_evenly_spread(
+    serve: Serve, extract: Extract, reference: bytes
+) -> None:
+    rows = [video | {"id": row(n)["id"]} for n, video in enumerate(reversed(ROWS))]
+    assert extract(serve(rows, max_rows=50)) == 0
+    assert OUTPUT.read_bytes() == reference
+
+
+def test_the_same_file_for_another_hash_seed_in_another_process(
+    serve: Serve, start: Start, reference: bytes
+) -> None:
+    environ = settings(serve(ROWS)) | {"SOURCE_DATE_EPOCH": "1771266144"}
+    assert start(PYTHONHASHSEED="12345", **environ).wait() == 0
+    assert OUTPUT.read_bytes() == reference
+
+
+def test_ids_at_the_borders_of_the_ranges(serve: Serve, extract: Extract) -> None:
+    rows = [row(0, duration_seconds=9)]
+    for quarter in range(4):
+        ends = (row(1, quarter)["id"][:1] + "0" * 7 + row(0)["id"][8:], LASTS[quarter])
+        for number, id_ in enumerate(ends, start=10 * quarter + 10):
+            rows.append(row(number, id=id_, duration_seconds=number))
+    rows = list({video["id"]: video for video in rows}.values())
+    assert extract(serve(rows)) == 0
+    assert durations() == [10, 11, 20, 21, 30, 31, 40, 41]
+
+
+def test_archived_rows_are_not_read(serve: Serve, extract: Extract) -> None:
+    rows = [row(n, duration_seconds=n) for n in range(1, 21)]
+    rows[4]["archived_at"] = rows[15]["archived_at"] = ARCHIVED
+    assert extract(serve(rows)) == 0
+    assert durations() == [n for n in range(1, 21) if n not in (5, 16)]
+
+
+def test_rows_inserted_updated_and_archived_meanwhile_lose_and_double_nothing(
+    serve: Serve, extract: Extract, capsys: Capture
+) -> None:
+    """Before each page, one row comes before the last id and one behind it; one goes."""
+    there = [row(10 * n, n % 4, duration_seconds=n) for n in range(1, 101)]
+    gone = [row(10 * n, n % 4, duration_seconds=120) for n in range(101, 141)]
+    server = serve([*there, *gone], max_rows=5)
+
+    def write(request: Request) -> None:
+        for video in server.rows[:30]:  # Postgres moves an updated row
+            server.rows.remove(video)
+            server.rows.append(video | {"views": 200})
+        after = request.query["id"][-1]
+        if request.place[1] in range(1, 5):
+            last, quarter = uuid.UUID(after.removeprefix("gt.")).int, request.place[0]
+            number = last - (quarter << 126)
+            server.rows.append(
+                row(number - 1, quarter, duration_seconds=150)
+            )  # too late
+            server.rows.append(
+                row(number + 1, quarter, duration_seconds=160)
+            )  # in time
+            leaving = next(r for r in server.rows if r["duration_seconds"] == 120)
+            leaving["duration_seconds"] = 130
+            leaving["archived_at"] = ARCHIVED
+
+    server.before_reply = write
+    assert extract(server) == 0
+    found = [n for n in durations() if n not in (120, 130)]
+    assert found == [*range(1, 101), *[160] * 16]
+
+
+def test_a_video_that_comes_under_a_new_id_is_taken_once(
+    serve: Serve, extract: Extract, capsys: Capture
+) -> None:
+    server = serve([row(n, duration_seconds=n) for n in range(1, 31)], max_rows=10)
+
+    def replace(request: Request) -> None:
+        if request.place == (0, 1):
+            server.rows.append(server.rows.pop(0) | {"id": row(99)["id"]})
+
+    server.before_reply = replace
+    assert extract(server) == 0
+    assert durations() == list(range(1, 31))
+    assert "Dropped: 1 duplicated." in capsys.readouterr().err
+
+
+def test_fewer_rows_than_counted_are_no_error_but_said(
+    serve: Serve, extract: Extract, capsys: Capture
+) -> None:
+    server = serve([row(n) for n in range(1, 31)], max_rows=10)
+
+    def archive(request: Request) -> None:
+        if request.place == (0, 1):
+            for video in server.rows[-11:]:
+                video["archived_at"] = ARCHIVED
+
+    server.before_reply = archive
+    assert extract(server) == 0
+    assert list(map(counted, by_range(server)[0])) == [True, False, False, True]
+    error = capsys.readouterr().err
+    assert (
+        "Read 19 rows, used 19.\nDropped: none.\n11 fewer than at the start:" in error
+    )
+
+
+def test_more_rows_than_counted_are_read(serve: Serve, extract: Extract) -> None:
+    server = serve([row(n) for n in range(1, 31)], max_rows=10)
+
+    def insert(request: Request) -> None:
+        if request.place == (0, 3):
+            server.rows += [row(n) for n in range(31, 43)]
+
+    server.before_reply = insert
+    assert extract(server) == 0
+    assert len(durations()) == 42
+
+
+def test_an_empty_page_without_a_count_is_not_the_end(
+    serve: Serve, extract: Extract, waits: list[float]
+) -> None:
+    """A server that hiccups, and one that sends nothing at all with status 200."""
+    for lie in (http_reply(200, b"[]"), http_reply(200)):
+        server = serve([row(n) for n in range(1, 31)], max_rows=10)
+        server.faults[0, 1] = lie
+        assert extract(server) == 0
+        assert len(durations()) == 30
+        assert list(map(counted, by_range(server)[0])) == [
+            True,
+            False,
+            True,
+            False,
+            True,
+        ]
+        assert waits == []
+
+
+# --- Progress
+
+
+def test_a_log_has_a_handful_of_lines_of_progress(
+    serve: Serve, extract: Extract, capsys: Capture
+) -> None:
+    assert extract(serve([row(n) for n in range(1, 2001)], max_rows=50)) == 0
+    error = capsys.readouterr().err
+    shown = [
+        int(read.replace(",", ""))
+        for read in re.findall(r"([\d,]+) of 2,000 rows\n", error)
+    ]
+    assert 5 <= len(shown) <= 6  # the other ranges, which are empty, may come first
+    assert shown == list(range(shown[0], 2001, 400))
+    assert "\r" not in error
+
+
+def test_the_total_is_shown_once_all_ranges_are_counted(
+    serve: Serve, extract: Extract, capsys: Capture
+) -> None:
+    server = serve([row(n, quarter) for quarter in range(4) for n in range(1, 11)])
+    server.faults[2, 0] = http_reply(503)
+    server.before_reply = lambda request: time.sleep(0.2 * (request.place == (2, 0)))
+    assert extract(server) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert (
+        lines[0] == "HTTP 503 Service Unavailable, after 30 rows. Trying again in 1 s."
+    )
+    assert lines[1] == "40 of 40 rows"
+
+
+def test_a_terminal_has_one_line_of_progress_that_gives_way(
+    serve: Serve, extract: Extract, monkeypatch: Patch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    server = serve([row(n) for n in range(1, 51)], max_rows=10)
+    server.faults[0, 2] = http_reply(503)
+    assert extract(server) == 0
+    output = capsys.readouterr().err
+    for read in (20, 30, 40, 50):  # 10 unless another range is late
+        assert f"\r{read} of 50 rows\r" in output
+    screen = [line.split("\r")[-1] for line in output.split("\n")]
+    assert screen[0].startswith("HTTP 503 Service Unavailable, after 20 rows.")
+    assert screen[1] == "Read 50 rows, used 50."
+    assert all(
+        len(blank) >= len("1,000,719 of 1,000,719 rows")
+        for blank in re.findall(r"\r( +)\r", output)
+    )
+
+
+# --- Faults that may pass
+
+FAULTS: dict[str, tuple[Fault, str]] = {  # what happens, and what the script says
+    "408": (http_reply(408), "HTTP 408 Request Timeout"),
+    "429": (http_reply(429, retry_after="7"), "HTTP 429 Too Many Requests"),
+    "500": (http_reply(500, b'{"message":"oops"}'), "Internal Server Error: oops"),
+    "502": (recorded("gateway: upstream is down"), "HTTP 502 Bad Gateway"),
+    "503": (recorded("database is down 0"), "terminating connection"),
+    "503 later": (recorded("database is down 1"), "PGRST001: no connection to the"),
+    "503 still": (recorded("database is down 2"), "Connection refused"),
+    "504": (http_reply(504, b"upstream request timeout"), "HTTP 504 Gateway Timeout"),
+    "520": (http_reply(520, b"error code: 520"), "HTTP 520"),
+    "crashed": (recorded("database crashed"), "HTTP 400 Bad Request"),
+    "57014": (recorded("statement timeout"), "canceling statement due to statement"),
+    "57014 as 400": (
+        http_reply(400, b'{"code": "57014"}'),
+        "HTTP 400 Bad Request: 57014",
+    ),
+    "reset": (reset, "No reply from 127.0.0.1: "),
+    "closed": (socket.socket.close, "No reply from 127.0.0.1: "),
+    "cut off": (cut_off(b'[{"id": "1"}, {"id": "2"}]'), "No reply from 127.0.0.1: "),
+    "hang": (hang(20), "No reply from 127.0.0.1: timed out"),
+    "half the JSON": (
+        http_reply(200, b'[{"id": "1"}, {"id'),
+        "not a JSON array of rows",
+    ),
+    "no JSON": (http_reply(200, b"<html>Hello</html>"), "not a JSON array of rows"),
+    "an object": (http_reply(200, b'{"id": "1"}'), "not a JSON array of rows"),
+    "null": (http_reply(200, b"null"), "not a JSON array of rows"),
+    "numbers": (http_reply(200, b"[1, 2, 3]"), "not a JSON array of rows"),
+    "no id": (
+        http_reply(200, b'[{"id": "1"}, {"views": 1}]'),
+        "not a JSON array of rows",
+    ),
+    "a number as id": (http_reply(200, b'[{"id": 1}]'), "not a JSON array of rows"),
+    "another order": (
+        http_reply(200, f'[{{"id": "{LASTS[1]}"}}, {{"id": "{LASTS[0]}"}}]'.encode()),
+        "not in order or not in their range",
+    ),
+    "a row twice": (
+        http_reply(200, f'[{{"id": "{LASTS[1]}"}}, {{"id": "{LASTS[1]}"}}]'.encode()),
+        "not in order or not in their range",
+    ),
+    "a row before": (
+        http_reply(200, f'[{{"id": "{LASTS[0]}"}}]'.encode()),
+        "not in order or not in their range",
+    ),
+    "a row behind": (
+        http_reply(200, f'[{{"id": "{LASTS[2]}"}}]'.encode()),
+        "not in order or not in their range",
+    ),
+}
+COUNT_FAULTS: dict[str, tuple[Fault, str]] = {  # where the count is asked for
+    "no count": (http_reply(200, b"[]"), "lacks the count"),
+    "an unknown count": (
+        http_reply(200, b"[]", content_range="*/*"),
+        "lacks the count",
+    ),
+    "rows without a count": (
+        http_reply(200, f'[{{"id": "{LASTS[1]}"}}]'.encode()),
+        "lacks the count",
+    ),
+    "nothing, of many": (
+        http_reply(200, b"[]", content_range="*/5"),
+        "lacks the count of the rows, or the rows",
+    ),
+    "no body": (http_reply(200), "lacks the count"),
+}
+PLACES = {"first": 0, "middle": 2, "end": -1}
+AT_PLACES = [(name, place) for name in FAULTS for place in PLACES]
+AT_PLACES += [(name, place) for name in COUNT_FAULTS for place in ("first", "end")]
+
+
+@pytest.mark.parametrize(("name", "place"), AT_PLACES)
+def test_a_passing_fault_costs_one_request_and_nothing_else(
+    name: str,
+    place: str,
+    serve: Serve,
+    extract: Extract,
+    reference: bytes,
+    waits: list[float],
+    monkeypatch: Patch,
+    capsys: Capture,
+) -> None:
+    rows = [video for video in ROWS if not video["archived_at"]]
+    pages = -(-sum(LASTS[0] < video["id"] <= LASTS[1] for video in rows) // 10) + 1
+    monkeypatch.setattr(script, "TIMEOUT", httpx.Timeout(0.4))
+    fault, words = (FAULTS | COUNT_FAULTS)[name]
+    server = serve(ROWS, max_rows=10)
+    at = PLACES[place] % pages
+    server.faults[1, at] = fault
+    assert extract(server) == 0
+    assert OUTPUT.read_bytes() == reference
+    requests = by_range(server)[1]
+    assert len(requests) == pages + 1
+    assert requests[at].path == requests[at + 1].path
+    assert requests[at].headers["prefer"] == requests[at + 1].headers["prefer"]
+    lines = capsys.readouterr().err.splitlines()
+    [line] = [line for line in lines if "Trying again" in line]
+    assert words in line
+    wait = 7 if name == "429" else 1
+    assert re.search(rf"\S, after \d+ rows\. Trying again in {wait} s\.$", line)
+    assert waits == [wait]
+
+
+def test_an_outage_of_all_ranges_is_one_line_and_one_wait(
+    serve: Serve, extract: Extract, waits: list[float], capsys: Capture
+) -> None:
+    """Whatever the texts; the longest wait that a reply asks for counts for all."""
+    server = serve(ROWS, max_rows=10)
+    server.faults = {
+        (0, 0): recorded("database crashed"),
+        (1, 0): recorded("database is down 1"),
+        (2, 0): http_reply(429, retry_after="5"),
+        (3, 0): reset,
+    }
+    assert extract(server) == 0
+    assert waits == [5]
+    assert capsys.readouterr().err.count("Trying again") == 1
+
+
+def test_while_an_outage_lasts_no_page_is_asked_for(
+    serve: Serve, extract: Extract, monkeypatch: Patch, reference: bytes
+) -> None:
+    server = serve(ROWS, max_rows=5)
+    server.faults = {(1, nth): http_reply(503) for nth in (1, 2)}
+    asked = []
+
+    def sleep(seconds: float) -> None:
+        asked.append(len(server.requests))
+        time.sleep(0.1)
+        asked.append(len(server.requests))
+
+    monkeypatch.setattr(script, "sleep", sleep)
+    monkeypatch.setattr("conftest.script.sleep", sleep)
+    assert extract(server) == 0
+    assert asked[0] == asked[1] < asked[2] == asked[3]
+    assert OUTPUT.read_bytes() == reference
+
+
+def test_connection_refused_while_the_server_restarts(
+    serve: Serve,
+    extract: Extract,
+    reference: bytes,
+    monkeypatch: Patch,
+    capsys: Capture,
+) -> None:
+    server, waited = serve(ROWS, max_rows=10), []
+    server.faults[2, 1] = lambda sock: server.stop()
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            server.start()
+
+    monkeypatch.setattr(script, "sleep", wait)
+    assert extract(server) == 0
+    assert waited == [1, 2, 4]
+    assert capsys.readouterr().err.count("Connection refused") >= 2
+    assert OUTPUT.read_bytes() == reference
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        ("0", 1),  # as a real PostgREST says while its database restarts
+        ("7", 7),
+        ("60", 60),
+        ("3600", 60),
+        ("-5", 1),
+        ("soon", 1),
+        ("Fri, 16 Jan 2099 21:07:04 GMT", 1),
+    ],
+)
+def test_retry_after_is_obeyed_up_to_a_minute(
+    header: str, wait: float, serve: Serve, extract: Extract, waits: list[float]
+) -> None:
+    server = serve(ROWS)
+    server.faults[3, 0] = http_reply(503, retry_after=header)
+    assert extract(server) == 0
+    assert waits == [wait]
+
+
+def test_the_waits_grow_and_begin_anew_with_each_page(
+    serve: Serve, extract: Extract, waits: list[float]
+) -> None:
+    server = serve(ROWS, max_rows=10)
+    for nth in (0, 1, 2, 3, 5, 6, 7, 8):
+        server.faults[1, nth] = http_reply(503)
+    assert extract(server) == 0
+    assert waits == [1, 2, 4, 8, 1, 2, 4, 8]
+
+
+@pytest.mark.parametrize(
+    "fault", [http_reply(503), recorded("database crashed"), reset]
+)
+def test_a_server_that_stays_down_is_asked_five_times_by_each_range(
+    fault: Fault, serve: Serve, extract: Extract, waits: list[float], capsys: Capture
+) -> None:
+    server = serve(ROWS)
+    server.default_fault = fault
+    assert extract(server) == 1
+    assert sorted(request.place for request in server.requests) == [
+        (quarter, nth) for quarter in range(4) for nth in range(5)
+    ]
+    assert waits == [1, 2, 4, 8]
+    error = capsys.readouterr().err
+    assert error.count("Trying again") == 4
+    assert ", after 0 rows and 5 attempts.\nIs SUPABASE_URL right, and this" in error
+    assert error.endswith("\nNothing was written.\n")
+
+
+def test_a_reply_that_comes_in_pieces_is_whole(serve: Serve, extract: Extract) -> None:
+    """Chunked and compressed, as from a gateway."""
+    body = gzip.compress(json.dumps([]).encode())
+    chunks = b"".join(b"%x\r\n%s\r\n" % (1, body[i : i + 1]) for i in range(len(body)))
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Range: */0\r\n"
+        b"Transfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n\r\n"
+    )
+    server = serve([row(n) for n in range(1, 9)])
+    server.faults[3, 0] = lambda sock: sock.sendall(head + chunks + b"0\r\n\r\n")
+    assert extract(server) == 0
+    assert len(by_range(server)[3]) == 1
+
+
+def test_timeouts_are_set_and_longer_than_a_query_may_take() -> None:
+    timeout = script.connect("http://127.0.0.1:9", "key").session.timeout
+    assert timeout == script.TIMEOUT
+    assert 8 < timeout.read <= 60
+    assert 0 < timeout.connect <= timeout.read / 2
+
+
+# --- Faults that last
+
+
+def fails(extract: Extract, server: LocalSupabase, capsys: Capture) -> str:
+    """See that the run fails and leaves an earlier file alone; return what it says."""
+    OUTPUT.write_text("an earlier training set")
+    assert extract(server) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "Traceback" not in output.err
+    assert OUTPUT.read_text() == "an earlier training set"
+    assert [path.name for path in Path().iterdir()] == [OUTPUT.name]
+    assert "Error: " in [line[:7] for line in output.err.splitlines()]
+    assert output.err.endswith("\nNothing was written.\n")
+    return output.err
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "gateway: wrong API key",
+            "HTTP 401 Unauthorized: Invalid API key: Double check",
+        ),
+        (
+            "expired token",
+            "HTTP 401 Unauthorized: JWT expired: PGRST303.\nAre SUPABASE_URL",
+        ),
+        (
+            "token with a bad signature",
+            "PGRST301: None of the keys was able to decode the",
+        ),
+        (
+            "role may not read the table",
+            "permission denied for table scraped_videos: 42501",
+        ),
+        (
+            "unknown table",
+            "PGRST205: Perhaps you meant the table 'public.scraped_videos'",
+        ),
+        ("unknown column", "42703: Perhaps you meant to reference the column"),
+        (
+            "malformed uuid in a filter",
+            "HTTP 400 Bad Request: invalid input syntax for",
+        ),
+    ],
+)
+def test_a_refusal_is_final_at_once_and_read_once(
+    name: str,
+    words: str,
+    serve: Serve,
+    extract: Extract,
+    waits: list[float],
+    capsys: Capture,
+) -> None:
+    server = serve(10)
+    server.default_fault = recorded(name)
+    message = fails(extract, server, capsys)
+    assert words in message
+    assert "Are SUPABASE_URL and SUPABASE_SECRET_KEY those of the project" in message
+    assert "all the columns that README.md names?" in message
+    assert message.count("HTTP") == 1
+    assert waits == []
+    assert len(server.requests) <= 4
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (403, b'{"message":"Forbidden"}', "HTTP 403 Forbidden: Forbidden.\n"),
+        (404, b"<html>not here</html>", "HTTP 404 Not Found.\n"),
+        (400, b'{"code":"PGRST100"}', "HTTP 400 Bad Request: PGRST100.\n"),
+        (400, b"{}", "HTTP 400 Bad Request.\n"),
+        (304, b"", "HTTP 304 Not Modified.\n"),
+        (407, b'["a", "b"]', "HTTP 407 Proxy Authentication Required.\n"),
+        (422, b"12", "HTTP 422 Unprocessable"),
+        (402, b'{"message": null, "hint": {"a": 1}}', "Required: {'a': 1}.\n"),
+    ],
+)
+def test_other_refusals_are_final_too(
+    status: int,
+    body: bytes,
+    words: str,
+    serve: Serve,
+    extract: Extract,
+    capsys: Capture,
+) -> None:
+    server = serve(10)
+    server.default_fault = http_reply(status, body)
+    assert words in fails(extract, server, capsys)
+
+
+def test_a_final_fault_in_one_range_ends_the_others(
+    serve: Serve, extract: Extract, capsys: Capture
+) -> None:
+    server = serve(ROWS, max_rows=10)
+    server.faults[1, 0] = recorded("expired token")
+    for quarter in (0, 2, 3):
+        server.faults[quarter, 0] = hang(20)
+    started = time.monotonic()
+    assert "JWT expired" in fails(extract, server, capsys)
+    assert time.monotonic() - started < 5
+
+
+def test_what_the_server_says_can_not_show_the_key_or_steer_the_terminal(
+    serve: Serve, extract: Extract, capsys: Capture
+) -> None:
+    secret = "sb_secret_do_not_show_me"
+    server = serve(10, key=secret)
+    for length in range(380, 480, 10):  # until the last key no longer fits
+        text = f"\x1b[2Jno\r\nkey {secret}\u202e " + "x" * length + secret
+        server.default_fault = http_reply(400, json.dumps({"message": text}).encode())
+        message = fails(extract, server, capsys)
+        assert " [2Jno  key [key]  xxx" in message
+        assert secret[:9] not in message
+        assert len(message.splitlines()[0]) <= len("Error: .") + 500
+    reply = f"{secret}\x1b[2J\r\n\r\n".encode()  # in place of the status line
+    server.default_fault = lambda sock: sock.sendall(reply)
+    assert extract(server) == 1
+    message = capsys.readouterr().err
+    assert "[key]" in message
+    assert "\x1b" not in message
+    assert secret not in message
+
+
+def test_a_redirect_is_an_error_and_takes_the_key_nowhere(
+    serve: Serve, extract: Extract, capsys: Capture
+) -> None:
+    server, other = serve(10), serve(10)
+    for status in (301, 302, 303, 307, 308):
+        location = f"{other.url}/rest/v1/scraped_videos"
+        server.default_fault = http_reply(status, location=location)
+        message = fails(extract, server, capsys)
+        assert f"HTTP {status} " in message
+        assert f": redirected to {location}, but not followed.\n" in message
+    assert other.requests == []
+
+
+def test_a_key_that_sees_no_rows(
+    serve: Serve, extract: Extract, capsys: Capture
+) -> None:
+    server = serve(10)
+    server.default_fault = recorded("row-level security hides every row")
+    message = fails(extract, server, capsys)
+    assert "0 rows in scraped_videos, 0 of them usable: two are needed.\n" in message
+    assert "a publishable (anon) key may see none" in message
+
+
+@pytest.mark.parametrize("usable", [0, 1])
+def test_too_few_usable_videos(
+    usable: int, serve: Serve, extract: Extract, capsys: Capture
+) -> None:
+    rows = [row(n, views=int(n <= usable)) for n in range(1, 11)]
+    message = fails(extract, serve(rows), capsys)
+    assert f"10 rows in scraped_videos, {usable} of them usable: two are" in message
+    assert "Are the columns views and duration_seconds filled?" in message
+
+
+def test_two_videos_are_enough(serve: Serve, extract: Extract) -> None:
+    assert extract(serve([row(1), row(2)])) == 0
+    assert (written()["trainSet"]["count"], written()["testSet"]["count"]) == (1, 1)
+
+
+def test_nobody_listens(extract: Extract, capsys: Capture, waits: list[float]) -> None:
+    server: Any = LocalSupabase([])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        server.url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    assert extract(server) == 1
+    error = capsys.readouterr().err
+    assert "No reply from 127.0.0.1: " in error
+    assert "Connection refused, after 0 rows and 5 attempts.\n" in error
+    assert "A paused project is\nrestored in the Supabase dashboard" in error
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:1080"),
+        ("HTTPS_PROXY", f"foo://{KEY}"),
+        ("SSL_CERT_FILE", "/nowhere/ca.pem"),
+    ],
+)
+def test_a_proxy_or_certificates_that_can_not_be_used(
+    name: str,
+    value: str,
+    serve: Serve,
+    extract: Extract,
+    monkeypatch: Patch,
+    capsys: Capture,
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert extract(serve(10)) == 2
+    assert "The environment's proxy or certificates fail: " in capsys.readouterr().err

@@ -1,30 +1,37 @@
-"""Where the settings come from, and the baseline that is used."""
+"""Settings, baseline, output: where they come from, and what is no use."""
 
 import json
-from collections.abc import Callable
+import math
+import os
+import re
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import ROOT
-from local_supabase import LocalSupabase
+from conftest import OUTPUT, ROOT, Capture, Extract, Patch, Serve, settings, written
 
 import extract_training_data as script
 
 URL, KEY = "https://abcdefgh.supabase.co", "sb_secret_1"
 
 
-def settings(home: Path, **environ: str) -> tuple[str, str]:
-    return script.read_settings(home, environ)
+def read(**environ: str) -> tuple[str, str]:
+    """Return the URL and the key that this environment and the files give."""
+    return script.read_settings(environ)
+
+
+# --- Settings
 
 
 def test_the_environment_comes_before_the_files(home: Path) -> None:
     (home / ".env.local").write_text("SUPABASE_URL=https://b.co\nSUPABASE_SECRET_KEY=b")
     (home / ".env").write_text("SUPABASE_URL=https://c.co\nSUPABASE_SECRET_KEY=c")
-    assert settings(home, SUPABASE_URL=URL, SUPABASE_SECRET_KEY=KEY) == (URL, KEY)
-    assert settings(home, SUPABASE_SECRET_KEY=KEY) == ("https://b.co", KEY)
-    assert settings(home) == ("https://b.co", "b")
+    assert read(SUPABASE_URL=URL, SUPABASE_SECRET_KEY=KEY) == (URL, KEY)
+    assert read(SUPABASE_SECRET_KEY=KEY) == ("https://b.co", KEY)
+    assert read() == ("https://b.co", "b")
     (home / ".env.local").unlink()
-    assert settings(home) == ("https://c.co", "c")
+    assert read() == ("https://c.co", "c")
 
 
 def test_an_older_name_in_the_environment_comes_before_a_newer_one_in_a_file(
@@ -32,23 +39,23 @@ def test_an_older_name_in_the_environment_comes_before_a_newer_one_in_a_file(
 ) -> None:
     (home / ".env").write_text("SUPABASE_URL=https://c.co\nSUPABASE_SECRET_KEY=c")
     older = {"NEXT_PUBLIC_SUPABASE_URL": URL, "SUPABASE_SERVICE_ROLE_KEY": KEY}
-    assert settings(home, **older) == (URL, KEY)
+    assert read(**older) == (URL, KEY)
 
 
-def test_the_newer_name_comes_first(home: Path) -> None:
+def test_the_newer_name_comes_first() -> None:
     names = {
         "NEXT_PUBLIC_SUPABASE_URL": "https://old.co",
         "SUPABASE_URL": URL,
         "SUPABASE_SERVICE_ROLE_KEY": "eyJ.old",
         "SUPABASE_SECRET_KEY": KEY,
     }
-    assert settings(home, **names) == (URL, KEY)
+    assert read(**names) == (URL, KEY)
 
 
 def test_a_setting_that_is_empty_counts_for_nothing(home: Path) -> None:
     (home / ".env").write_text(f"SUPABASE_URL={URL}\nSUPABASE_SECRET_KEY={KEY}\n")
     (home / ".env.local").write_text("SUPABASE_URL=\nSUPABASE_SECRET_KEY\n")
-    assert settings(home, SUPABASE_URL="", SUPABASE_SECRET_KEY=" ") == (URL, KEY)
+    assert read(SUPABASE_URL="", SUPABASE_SECRET_KEY=" ") == (URL, KEY)
 
 
 def test_the_env_local_of_a_next_js_app_works_as_it_is(home: Path) -> None:
@@ -58,31 +65,89 @@ def test_the_env_local_of_a_next_js_app_works_as_it_is(home: Path) -> None:
         b"NEXT_PUBLIC_SUPABASE_ANON_KEY=eyJ.anon\r\n"
         b"export SUPABASE_SERVICE_ROLE_KEY='eyJ.service'  # the legacy key\r\n"
     )
-    assert settings(home) == (URL, "eyJ.service")
+    assert read() == (URL, "eyJ.service")
 
 
 @pytest.mark.parametrize(
-    "written",
+    "url", [f"{URL}/", f" {URL} ", f"{URL}/rest/v1", f"{URL}/rest/v1/"]
+)
+def test_the_url_as_the_dashboard_shows_it(url: str) -> None:
+    assert read(SUPABASE_URL=url, SUPABASE_SECRET_KEY=KEY)[0] == URL
+
+
+@pytest.mark.parametrize(
+    "url",
     [
-        f"{URL}/",
-        f" {URL} ",
-        f"{URL}/rest/v1",
-        f"{URL}/rest/v1/",
-        URL.replace("https", "HTTPS"),
+        "https://example.com:8443/supabase",
+        "http://localhost:54321",
+        "https://a-b_c.co/~x/v1.0",
     ],
 )
-def test_the_url_as_the_dashboard_shows_it(written: str, home: Path) -> None:
-    assert settings(home, SUPABASE_URL=written, SUPABASE_SECRET_KEY=KEY)[0] == URL
+def test_a_port_and_a_path_are_kept(url: str) -> None:
+    assert read(SUPABASE_URL=url, SUPABASE_SECRET_KEY="a.B_c-9") == (url, "a.B_c-9")
 
 
-def test_odd_but_visible_letters_are_fine(home: Path) -> None:
-    url, key = "https://a-b_c.co/~x", "sb_secret_!~{|}+/="
-    assert settings(home, SUPABASE_URL=url, SUPABASE_SECRET_KEY=key) == (url, key)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "  ",
+        "abcdefgh.supabase.co",
+        "https://",
+        "https:///rest",
+        "ftp://abcdefgh.supabase.co",
+        "postgresql://postgres:secret@db.abcdefgh.supabase.co:5432/postgres",
+        "https://me:secret@abcdefgh.supabase.co",
+        "https://abc defgh.supabase.co",
+        "https://abcdefgh\u2026.supabase.co",
+        "https://abcdefgh..supabase.co",
+        "https://abcdefgh.supabase.co:port",
+        "https://abcdefgh.supabase.co?apikey=1",
+        "https://abcdefgh.supabase.co/#settings",
+        KEY,
+    ],
+)
+def test_a_url_that_is_none(url: str) -> None:
+    with pytest.raises(script.Unusable) as failure:
+        read(SUPABASE_URL=url, SUPABASE_SECRET_KEY=KEY)
+    message = str(failure.value)
+    assert message.startswith("Missing or malformed: SUPABASE_URL.\nThey look like ")
+    assert "secret@" not in message
+    assert KEY not in message
 
 
-def test_a_url_with_a_path_keeps_it(home: Path) -> None:
-    url = "https://example.com:8443/supabase"
-    assert settings(home, SUPABASE_URL=url, SUPABASE_SECRET_KEY=KEY)[0] == url
+@pytest.mark.parametrize(
+    "key", ["", f"{KEY} # mine", f"{KEY}\n{KEY}", "schlüssel", "https://abc.co"]
+)
+def test_a_key_that_is_none(key: str) -> None:
+    with pytest.raises(script.Unusable, match="malformed: SUPABASE_SECRET_KEY.\n"):
+        read(SUPABASE_URL=URL, SUPABASE_SECRET_KEY=key)
+
+
+def test_no_settings_at_all(home: Path) -> None:
+    with pytest.raises(script.Unusable) as failure:
+        read()
+    assert str(failure.value).splitlines() == [
+        "Missing or malformed: SUPABASE_URL and SUPABASE_SECRET_KEY.",
+        "They look like https://abcdefgh.supabase.co and sb_secret_..., and stand",
+        "in .env.local, .env or the environment. Where to find them: .env.example.",
+        f"Copy that, and fill it in: {home / '.env'}",
+    ]
+
+
+def test_settings_that_are_no_text(home: Path) -> None:
+    (home / ".env").write_bytes("SUPABASE_URL=x".encode("utf-16"))  # by PowerShell
+    with pytest.raises(script.Unusable, match="can't be read as UTF-8: 'utf-8' codec"):
+        read(SUPABASE_URL=URL, SUPABASE_SECRET_KEY=KEY)
+
+
+def test_settings_that_may_not_be_read(monkeypatch: Patch) -> None:
+    def forbid(path: Path, encoding: str) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(script, "dotenv_values", forbid)
+    with pytest.raises(script.Unusable, match=r"Permission denied: '.*/\.env\.local'"):
+        read(SUPABASE_URL=URL, SUPABASE_SECRET_KEY=KEY)
 
 
 @pytest.mark.parametrize(
@@ -90,49 +155,40 @@ def test_a_url_with_a_path_keeps_it(home: Path) -> None:
     [
         ("http://abcdefgh.supabase.co", True),
         ("http://192.168.0.7:8000", True),
+        ("http://localhost.example.com", True),
+        ("http://127.0.0.10", True),
         ("http://localhost:54321", False),
+        ("http://localhost", False),
         ("http://127.0.0.1:54321", False),
-        ("http://[::1]:54321", False),
         ("https://abcdefgh.supabase.co", False),
     ],
 )
 def test_plain_http_to_another_machine_is_warned_of(
-    url: str, warned: bool, home: Path, capsys: pytest.CaptureFixture[str]
+    url: str, warned: bool, capsys: Capture
 ) -> None:
-    assert settings(home, SUPABASE_URL=url, SUPABASE_SECRET_KEY=KEY) == (url, KEY)
+    assert read(SUPABASE_URL=url, SUPABASE_SECRET_KEY=KEY) == (url, KEY)
     warning = capsys.readouterr().err
     assert warning.startswith("Warning: SUPABASE_URL is plain http") == warned
     assert bool(warning) == warned
 
 
-def test_the_files_stand_beside_the_script() -> None:
-    import importlib.util
-
-    path = ROOT / "extract_training_data.py"
-    spec = importlib.util.spec_from_file_location("another_copy", path)
-    assert spec
-    assert spec.loader
-    copy = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(copy)
-    assert copy.HERE == ROOT
-
-
 def test_the_example_holds_the_settings_and_no_values(home: Path) -> None:
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     (home / ".env").write_text(example)
-    with pytest.raises(script.Failure, match="SUPABASE_URL and SUPABASE_SECRET_KEY"):
-        settings(home)
+    with pytest.raises(script.Unusable, match="SUPABASE_URL and SUPABASE_SECRET_KEY"):
+        read()
     filled = example.replace("SUPABASE_URL=\n", f"SUPABASE_URL={URL}\n")
     filled = filled.replace("SUPABASE_SECRET_KEY=\n", f"SUPABASE_SECRET_KEY={KEY}\n")
     (home / ".env").write_text(filled)
-    assert settings(home) == (URL, KEY)
+    assert read() == (URL, KEY)
 
 
 # --- The baseline
 
 
 def test_the_shipped_baseline_has_the_real_figures() -> None:
-    tiers = script.read_baseline(ROOT / "calibration-baseline.json")
+    baseline, thresholds = script.read_baseline(ROOT / "calibration-baseline.json")
+    assert thresholds == [0.045752, 0.095403, 0.159572, 0.239726]
     assert [
         (
             tier["tier"],
@@ -142,7 +198,7 @@ def test_the_shipped_baseline_has_the_real_figures() -> None:
             tier["count"],
             tier["percentage"],
         )
-        for tier in tiers
+        for tier in baseline["virality_tiers"]
     ] == [
         (1, "Unlikely to perform", 0, 0.045752, 1829, 24.98),
         (2, "Below average", 0.045752, 0.095403, 1831, 25.01),
@@ -150,29 +206,161 @@ def test_the_shipped_baseline_has_the_real_figures() -> None:
         (4, "Strong potential", 0.159572, 0.239726, 1098, 15),
         (5, "Viral potential", 0.239726, 226.166667, 733, 10.01),
     ]
-    baseline = json.loads((ROOT / "calibration-baseline.json").read_text())
     assert baseline["generated_at"] == "2026-02-16"
-    assert baseline["total_videos_analyzed"] == 7321 == sum(t["count"] for t in tiers)
+    assert baseline["total_videos_analyzed"] == 7321
 
 
-def test_other_keys_and_another_order_do_not_matter(tmp_path: Path) -> None:
-    baseline = json.loads((ROOT / "calibration-baseline.json").read_text())
-    tiers = list(baseline["virality_tiers"])
+def test_other_keys_and_another_order_do_not_matter() -> None:
+    shipped = script.read_baseline(script.BASELINE)
+    baseline = json.loads(script.BASELINE.read_text())
     baseline["virality_tiers"].reverse()
     baseline["duration_analysis"] = {"optimal": [7, 15]}
-    path = tmp_path / "larger.json"
+    path = Path("larger.json")
     path.write_text("\ufeff" + json.dumps(baseline), encoding="utf-8")
-    assert script.read_baseline(path) == tiers
+    larger, thresholds = script.read_baseline(path)
+    assert (larger["virality_tiers"], thresholds) == (
+        shipped[0]["virality_tiers"],
+        shipped[1],
+    )
 
 
-def test_another_baseline_gives_other_tiers(
-    serve: Callable[..., LocalSupabase], extract: Callable[..., int]
-) -> None:
+def test_another_baseline_gives_other_tiers(serve: Serve, extract: Extract) -> None:
     tiers = [
         {"tier": tier, "weighted_score_threshold": {"min": low}}
         for tier, low in enumerate((0, 1000, 2000, 3000, 4000), 1)
     ]
     Path("mine.json").write_text(json.dumps({"virality_tiers": tiers}))
     assert extract(serve(50), "--baseline", "mine.json") == 0
-    data = json.loads(Path("training-data.json").read_text())
+    data = written()
     assert set(data["trainSet"]["labels"] + data["testSet"]["labels"]) == {1}
+
+
+def baseline(changed: int = 3, **changes: Any) -> dict[str, Any]:
+    """Return a good baseline, with a change to one tier."""
+    tiers = [
+        {"tier": tier, "weighted_score_threshold": {"min": tier / 10, "max": tier}}
+        for tier in (1, 2, 3, 4, 5)
+    ]
+    tiers[changed - 1] |= changes
+    return {"virality_tiers": tiers}
+
+
+def threshold(low: Any, tier: int = 3) -> dict[str, Any]:
+    """Return a good baseline, but for the threshold of one tier."""
+    return baseline(tier, weighted_score_threshold={"min": low, "max": 1})
+
+
+TIERS, THRESHOLDS = (
+    "its tiers are not 1 to 5, once each",
+    "not finite numbers that ascend",
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "Expecting value"),
+        ("{'virality_tiers': []}", "Expecting property name"),
+        (b"\xff\xfe{\0}\0", "'utf-8' codec can't decode"),
+        ([], "TypeError: "),
+        ({}, "KeyError: 'virality_tiers'"),
+        ({"virality_tiers": {}}, "AttributeError: "),
+        ({"virality_tiers": [1, 2, 3, 4, 5]}, "TypeError: "),
+        (baseline(tier=None), "TypeError: "),
+        (baseline(weighted_score_threshold={}), "KeyError: 'min'"),
+        (baseline(weighted_score_threshold=None), "TypeError: "),
+        ({"virality_tiers": baseline()["virality_tiers"][:4]}, TIERS),
+        ({"virality_tiers": []}, TIERS),
+        (baseline(tier=4), TIERS),
+        (baseline(tier=2), TIERS),
+        (baseline(5, tier=6), TIERS),
+        (threshold(0.2), THRESHOLDS),
+        (threshold(0.1), THRESHOLDS),
+        (threshold(0.4), THRESHOLDS),
+        (threshold("0.3"), "TypeError: "),
+        (threshold(None), "TypeError: "),
+        (threshold(math.nan), THRESHOLDS),
+        (threshold(math.inf, 5), THRESHOLDS),
+        (threshold(-math.inf, 1), THRESHOLDS),
+    ],
+)
+def test_a_baseline_that_is_wrong(content: Any, problem: str) -> None:
+    path = Path("other.json")
+    if not isinstance(content, str | bytes):
+        content = json.dumps(content)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(script.Unusable) as failure:
+        script.read_baseline(path)
+    message = str(failure.value)
+    assert message.startswith("The baseline other.json\ncan't be used: ")
+    assert problem in message
+    assert message.endswith("or name one with --baseline.")
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"), [("nowhere.json", "No such file"), (".", "Is a directory")]
+)
+def test_a_baseline_that_is_not_there(path: str, problem: str) -> None:
+    with pytest.raises(script.Unusable, match=problem):
+        script.read_baseline(Path(path))
+
+
+# --- The output
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("nowhere/training-data.json", "No such file or directory"),
+        ("training-data.json/training-data.json", "Not a directory"),
+        (".", "--output . is a folder or a device, not a file."),
+        ("/dev/full", "--output /dev/full is a folder or a device"),
+        ("/proc/training-data.json", "Can't write to the folder /proc: "),
+    ],
+)
+def test_an_output_that_can_not_be_written(path: str, problem: str) -> None:
+    OUTPUT.write_text("earlier")
+    with pytest.raises(script.Unusable) as failure:
+        script.resolve_output(Path(path))
+    assert problem in str(failure.value)
+    assert "--output" in str(failure.value)
+    assert os.listdir() == [OUTPUT.name]
+
+
+@pytest.mark.parametrize(
+    ("options", "url", "words"),
+    [
+        ((), "", "Error: Missing or malformed: SUPABASE_URL."),
+        (("--baseline", "nowhere.json"), None, "Error: The baseline nowhere.json\n"),
+        (("--output", "."), None, "Error: --output . is a folder"),
+    ],
+)
+def test_all_is_checked_before_the_first_request(
+    options: tuple[str, ...],
+    url: str | None,
+    words: str,
+    serve: Serve,
+    monkeypatch: Patch,
+    capsys: Capture,
+) -> None:
+    server = serve(10)
+    for name, value in settings(server).items():
+        monkeypatch.setenv(name, value)
+    if url is not None:
+        monkeypatch.setenv("SUPABASE_URL", url)
+    assert script.main(options) == 2
+    output = capsys.readouterr()
+    assert output.err.startswith(words)
+    assert output.err.endswith("\nNothing was written.\n")
+    assert output.out == ""
+    assert server.requests == []
+    assert os.listdir() == []
+
+
+def test_generated_at_is_now_or_source_date_epoch() -> None:
+    for environ in ({}, {"SOURCE_DATE_EPOCH": ""}):
+        now = script.timestamp(environ)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", now)
+        assert abs(datetime.now(UTC) - datetime.fromisoformat(now)).total_seconds() < 60
+    epoch = {"SOURCE_DATE_EPOCH": "1771266144"}
+    assert script.timestamp(epoch) == "2026-02-16T18:22:24.000Z"

@@ -1,30 +1,26 @@
-"""The file: its exact form, and that it appears whole or not at all."""
+"""Writing: the exact form of the file, and that it appears whole or not at all."""
 
 import json
 import os
 import re
+import resource
 import signal
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import written
+from conftest import OUTPUT, Capture, Extract, Patch, Serve, row, vectors, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from local_supabase import LocalSupabase
 from sample_videos import sample_videos
 
 import extract_training_data as script
 
-Serve = Callable[..., LocalSupabase]
-Extract = Callable[..., int]
-OUTPUT = Path("training-data.json")
-
 
 def sample(tier: int, *start: float) -> script.Sample:
     """Return a sample whose vector begins with these numbers and ends in halves."""
-    return ("", tier, script.VECTOR.pack(*start, *[0.5] * (15 - len(start))))
+    return (b"", tier, script.VECTOR.pack(*start, *[0.5] * (15 - len(start))), "")
 
 
 def test_the_exact_form() -> None:
@@ -61,8 +57,8 @@ def test_the_exact_form() -> None:
 def test_each_vector_stands_once_on_its_line(count: int) -> None:
     samples = [sample(1, i / 4096) for i in range(count)]
     text = "".join(script.training_json(samples, samples[:1], "now"))
-    vectors = [json.loads(m) for m in re.findall(r"^(\[.*\]),?$", text, re.MULTILINE)]
-    assert [vector[0] for vector in vectors] == [i / 4096 for i in range(count)] + [0]
+    lines = [json.loads(m) for m in re.findall(r"^(\[.*\]),?$", text, re.MULTILINE)]
+    assert [line[0] for line in lines] == [i / 4096 for i in range(count)] + [0]
     assert json.loads(text)["trainSet"]["count"] == count
 
 
@@ -70,46 +66,30 @@ def test_each_vector_stands_once_on_its_line(count: int) -> None:
 @given(st.lists(st.floats(0, 1), min_size=15, max_size=15))
 def test_a_feature_reads_back_to_the_last_bit(vector: list[float]) -> None:
     packed = script.VECTOR.pack(*vector)
-    text = "".join(script.training_json([("", 1, packed)], [], "now"))
+    text = "".join(script.training_json([(b"", 1, packed, "")], [], "now"))
     assert script.VECTOR.pack(*json.loads(text)["trainSet"]["features"][0]) == packed
 
 
-def test_four_fifths_rounded_down_are_the_train_set(
+def test_the_sets_in_the_file_are_those_of_the_split(
     serve: Serve, extract: Extract
 ) -> None:
-    rows = sample_videos(14)
-    for row in rows:
-        row |= {"archived_at": None, "duration_seconds": 9, "views": 9}
-    for count, train in ((2, 1), (4, 3), (5, 4), (9, 7), (10, 8), (14, 11)):
-        assert extract(serve(rows[:count])) == 0
-        data = written()
-        counts = [data[part]["count"] for part in ("trainSet", "testSet")]
-        assert counts == [train, count - train]
-        for part in (data["trainSet"], data["testSet"]):
-            assert part["count"] == len(part["features"]) == len(part["labels"])
-
-
-def test_the_first_videos_of_the_shuffle_are_the_train_set(
-    serve: Serve, extract: Extract
-) -> None:
-    rows = sample_videos(10)
-    for number, row in enumerate(rows):
-        row |= {"archived_at": None, "duration_seconds": 1 + number, "views": 9}
-        row["platform_video_id"] = f"{number:019}"
-    samples = [(f"tiktok/{number:019}", number, b"") for number in range(10)]
-    script.shuffle(samples, 7)
+    rows = [row(n, n % 4, duration_seconds=n) for n in range(1, 101)]
     assert extract(serve(rows), "--seed", "7") == 0
+    samples, _ = script.collect(rows, [1, 2, 3, 4], 7)
+    train, test = script.split(samples)
+    order = [round(script.VECTOR.unpack(s[2])[6] * 180) for s in train + test]
+    assert [round(vector["durationSeconds"] * 180) for vector in vectors()] == order
     data = written()
-    vectors = data["trainSet"]["features"] + data["testSet"]["features"]
-    assert [round(v[6] * 180) - 1 for v in vectors] == [n for _, n, _ in samples]
+    assert [data[part]["count"] for part in ("trainSet", "testSet")] == [80, 20]
 
 
 def test_the_labels_are_counted_over_both_sets(serve: Serve, extract: Extract) -> None:
     assert extract(serve(300)) == 0
     data = written()
+    for part in (data["trainSet"], data["testSet"]):
+        assert part["count"] == len(part["features"]) == len(part["labels"])
     labels = data["trainSet"]["labels"] + data["testSet"]["labels"]
-    counts = {str(tier): labels.count(tier) for tier in (1, 2, 3, 4, 5)}
-    assert data["labelDistribution"] == counts
+    assert data["labelDistribution"] == {str(t): labels.count(t) for t in range(1, 6)}
     assert list(data) == [
         "generatedAt",
         "featureNames",
@@ -117,15 +97,17 @@ def test_the_labels_are_counted_over_both_sets(serve: Serve, extract: Extract) -
         "testSet",
         "labelDistribution",
     ]
+    assert data["generatedAt"] == "2026-02-16T18:22:24.000Z"
 
 
 def test_nothing_identifies_a_video(serve: Serve, extract: Extract) -> None:
     rows = sample_videos(50)
     assert extract(serve(rows)) == 0
     text = OUTPUT.read_text()
-    for row in rows:
-        assert row["id"] not in text
-        assert row["platform_video_id"] not in text
+    for video in rows:
+        assert video["id"] not in text
+        assert video["platform_video_id"] not in text
+        assert script.digest(video, 42).hex() not in text
     assert "tiktok" not in text
 
 
@@ -136,15 +118,6 @@ def test_the_default_seed_is_42(serve: Serve, extract: Extract) -> None:
         files.append(OUTPUT.read_bytes())
     assert files[0] == files[1]
     assert len(set(files)) == 3
-
-
-def test_generated_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    form = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
-    assert re.fullmatch(form, script.timestamp({}))
-    assert re.fullmatch(form, script.timestamp({"SOURCE_DATE_EPOCH": ""}))
-    epoch = {"SOURCE_DATE_EPOCH": "1771266144"}
-    monkeypatch.setenv("TZ", "America/New_York")
-    assert script.timestamp(epoch) == "2026-02-16T18:22:24.000Z"
 
 
 def test_the_file_goes_where_output_says(serve: Serve, extract: Extract) -> None:
@@ -183,7 +156,7 @@ def test_a_link_stays_and_its_target_is_replaced(
     assert extract(serve(50)) == 0
     assert OUTPUT.is_symlink()
     assert not target.is_symlink()
-    assert written(str(target))["trainSet"]["count"] > 0
+    assert written(target)["trainSet"]["count"] > 0
     assert os.listdir("elsewhere") == ["data.json"]
 
 
@@ -201,64 +174,23 @@ def test_an_interrupted_file_does_not_appear(error: BaseException) -> None:
     with pytest.raises(type(error)):
         script.write_whole(OUTPUT.resolve(), failing_text(error))
     assert OUTPUT.read_text() == "earlier"
-    assert os.listdir() == ["training-data.json"]
+    assert os.listdir() == [OUTPUT.name]
 
 
-def test_it_is_written_beside_its_target(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_written_hidden_beside_its_target() -> None:
     """A folder elsewhere may be on another disk, from which it can't be moved."""
-    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
-    assert script.write_whole(OUTPUT.resolve(), ["text"]) == 4
+    seen = []
+
+    def text() -> Iterator[str]:
+        yield "text\n"
+        seen.append(sorted(path.name[:1] for path in Path().iterdir()))
+
+    assert script.write_whole(OUTPUT.resolve(), text()) == 5
+    assert seen == [["."]]
+    assert os.listdir() == [OUTPUT.name]
 
 
-def test_ctrl_c_after_it_was_written_comes_too_late(
-    serve: Serve,
-    extract: Extract,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    replace = Path.replace
-
-    def interrupt(path: Path, target: Path) -> None:
-        replace(path, target)
-        for number in script.SIGNALS:
-            os.kill(os.getpid(), number)
-
-    monkeypatch.setattr(Path, "replace", interrupt)
-    assert extract(serve(50)) == 0
-    assert written()["trainSet"]["count"] > 0
-    assert "Interrupted" not in capsys.readouterr().err
-
-
-def test_a_circle_of_links_is_no_output(serve: Serve, extract: Extract) -> None:
-    Path("one").symlink_to("other")
-    Path("other").symlink_to("one")
-    assert extract(serve(50), "--output", "one") == 2
-    assert Path("one").is_symlink()
-
-
-def test_a_signal_that_was_ignored_stays_so(
-    serve: Serve, extract: Extract, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As nohup has it for SIGHUP."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    monkeypatch.setattr(os, "fsync", lambda file: os.kill(os.getpid(), signal.SIGHUP))
-    assert extract(serve(50)) == 0
-
-
-def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    OUTPUT.write_text("earlier")
-    full = OSError(28, "No space left on device")
-    words = f"^Can't write {OUTPUT.resolve()}: No space left on device\\.\nMake room"
-    with pytest.raises(script.Failure, match=words) as failure:
-        script.write_whole(OUTPUT.resolve(), failing_text(full))
-    assert failure.value.exit_code == 1
-    assert OUTPUT.read_text() == "earlier"
-    assert os.listdir() == ["training-data.json"]
-
-
-def test_the_file_is_on_the_disk_before_it_appears(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_file_is_on_the_disk_before_it_appears(monkeypatch: Patch) -> None:
     OUTPUT.write_text("earlier")
     seen = []
 
@@ -271,22 +203,55 @@ def test_the_file_is_on_the_disk_before_it_appears(
     assert OUTPUT.read_bytes() == b"later\n"
 
 
+def test_a_full_disk_is_said(serve: Serve, extract: Extract, capsys: Capture) -> None:
+    OUTPUT.write_text("earlier")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        assert extract(serve(300)) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert capsys.readouterr().err.splitlines()[-3:] == [
+        f"Error: Can't write {OUTPUT.resolve()}: File too large.",
+        "Make room, or name a file elsewhere with --output.",
+        "Nothing was written.",
+    ]
+    assert OUTPUT.read_text() == "earlier"
+    assert os.listdir() == [OUTPUT.name]
+
+
 @pytest.mark.parametrize(
-    ("number", "exit_code"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 )
 def test_ctrl_c_while_it_writes(
     number: signal.Signals,
     exit_code: int,
     serve: Serve,
     extract: Extract,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: Patch,
+    capsys: Capture,
 ) -> None:
     OUTPUT.write_text("earlier")
     monkeypatch.setattr(os, "fsync", lambda file: os.kill(os.getpid(), number))
     assert extract(serve(50)) == exit_code
     assert OUTPUT.read_text() == "earlier"
-    assert os.listdir() == ["training-data.json"]
+    assert os.listdir() == [OUTPUT.name]
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1] == "Interrupted. Nothing was written."
+
+
+def test_ctrl_c_after_it_was_written_comes_too_late(
+    serve: Serve, extract: Extract, monkeypatch: Patch, capsys: Capture
+) -> None:
+    replace = Path.replace
+
+    def interrupt(path: Path, target: Path) -> None:
+        replace(path, target)
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    assert extract(serve(50)) == 0
+    assert written()["trainSet"]["count"] > 0
+    assert "Interrupted" not in capsys.readouterr().err
