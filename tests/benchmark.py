@@ -1,11 +1,11 @@
 """How long the script takes, and how much memory, beside the least that it could take.
 
-    python tests/benchmark.py [ROWS]
+    python tests/benchmark.py [ROWS [MILLISECONDS]]
 
-Serves that many made-up rows (200,000 if not told) from another process, as bytes that
-are ready to be sent, so that the server is not what is measured. Then it runs, in turn
-and three times each, a bare loop that only fetches the same pages through the same
-client, and the script: whole processes, with the start of Python and its imports.
+Serves that many made-up rows (200,000 if not told) from another process, encoded
+beforehand, over a line with that round-trip time (0). Then it runs, in turn and three
+times each, a bare loop that only fetches the rows page by page through the same client,
+and the script: whole processes, with the start of Python and its imports.
 """
 
 import multiprocessing
@@ -16,13 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from email.message import Message
+from bisect import bisect_right
 from multiprocessing.connection import Connection
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-from local_supabase import KEY, LocalSupabase, Request, raw_reply
+from local_supabase import KEY, encode, rows_reply
 from sample_videos import sample_video
 
 SCRIPT = Path(__file__).resolve().parent.parent / "extract_training_data.py"
@@ -45,38 +45,34 @@ while page:
 """
 
 
-def prepare(count: int) -> dict[str, bytes]:
-    """Return each page of `count` rows as it is sent, by the filter that asks for it."""
-    rng = random.Random(1)
-    pages, after = {}, ""
-    query = urlencode({"select": COLUMNS, "order": "id.asc"})
-    headers = Message()
-    headers["apikey"], headers["authorization"] = KEY, f"Bearer {KEY}"
-    for start in range(0, count + PAGE_SIZE, PAGE_SIZE):
-        rows = [
-            sample_video(rng, i) for i in range(start, min(start + PAGE_SIZE, count))
-        ]
-        for i, row in enumerate(rows, start):
-            row |= {"id": f"{i:08x}-0000-4000-8000-000000000000", "archived_at": None}
-        request = Request("GET", f"/rest/v1/{TABLE}?{query}", headers)
-        reply = LocalSupabase(rows).answer(request)
-        reply.headers["content-range"] = f"0-{len(rows) - 1}/{count}"
-        pages[after] = raw_reply(reply)
-        after = f"gt.{rows[-1]['id']}" if rows else ""
-    return pages
-
-
-def serve(count: int, port: Connection) -> None:
+def serve(count: int, delay: float, port: Connection) -> None:
     """Serve `count` rows on a free port, and tell which; for a process of its own."""
-    pages = prepare(count)
+    rng = random.Random(1)
+    ids = [f"{i * 2**32 // count:08x}-0000-4000-8000-{i:012x}" for i in range(count)]
+    rows = [
+        encode(sample_video(rng, i) | {"id": ids[i]}, COLUMNS) for i in range(count)
+    ]
 
     class Handler(StreamRequestHandler):
+        disable_nagle_algorithm = True
+
         def handle(self) -> None:
             while request := self.rfile.readline():
-                while self.rfile.readline().strip():
-                    pass  # the headers
-                query = parse_qs(urlsplit(request.split()[1].decode()).query)
-                self.request.sendall(pages[query.get("id", [""])[0]])
+                counted = False
+                while header := self.rfile.readline().strip():
+                    counted = counted or header.lower() == b"prefer: count=exact"
+                start, end = 0, count
+                for name, text in parse_qsl(
+                    urlsplit(request.split()[1].decode()).query
+                ):
+                    if name == "id" and text.startswith("gt."):
+                        start = bisect_right(ids, text.removeprefix("gt."))
+                    elif name == "id":
+                        end = bisect_right(ids, text.removeprefix("lte."))
+                page = rows[start : min(end, start + PAGE_SIZE)]
+                time.sleep(delay)
+                total = end - start if counted else None
+                self.request.sendall(rows_reply(page, total=total))
 
     with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
@@ -102,10 +98,12 @@ def measure(command: list[str], url: str) -> tuple[float, int]:
     return seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def compare(count: int) -> tuple[float, float, int]:
+def compare(count: int, delay: float) -> tuple[float, float, int]:
     """Return the median seconds of the bare loop and the script, and its peak memory."""
     here, there = multiprocessing.Pipe()
-    server = multiprocessing.Process(target=serve, args=(count, there), daemon=True)
+    server = multiprocessing.Process(
+        target=serve, args=(count, delay, there), daemon=True
+    )
     server.start()
     there.close()  # so that the end of the server would end the waiting
     url = f"http://127.0.0.1:{here.recv()}"
@@ -122,9 +120,10 @@ def compare(count: int) -> tuple[float, float, int]:
 def main() -> None:
     """Compare at the number of rows asked for, and the memory with that at 1,000."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
-    bare, script, memory = compare(count)
-    _, _, least = compare(FEW)
-    print(f"{count:,} rows, medians of {RUNS} runs")
+    milliseconds = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
+    bare, script, memory = compare(count, milliseconds / 1000)
+    _, _, least = compare(FEW, 0)
+    print(f"{count:,} rows over {milliseconds:g} ms, medians of {RUNS} runs")
     print(f"bare loop  {bare:7.2f} s  {count / bare:9,.0f} rows/s")
     print(f"script     {script:7.2f} s  {count / script:9,.0f} rows/s")
     print(f"ratio      {script / bare:7.2f}")
