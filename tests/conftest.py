@@ -23,7 +23,7 @@ import extract_training_data as script
 Capture = pytest.CaptureFixture[str]
 Patch = pytest.MonkeyPatch
 Serve = Callable[..., LocalSupabase]
-Extract = Callable[..., int]
+Extract = Callable[..., str]
 Start = Callable[..., subprocess.Popen[str]]
 
 OUTPUT = Path("training-data.json")
@@ -82,13 +82,36 @@ def serve() -> Iterator[Serve]:
 
 
 @pytest.fixture
-def extract(monkeypatch: Patch, waits: list[float]) -> Extract:
-    """Run the script in this process against a local endpoint; return the exit code."""
+def extract(monkeypatch: Patch, waits: list[float], capsys: Capture) -> Extract:
+    """Run the script in this process against a local endpoint; return what it says.
 
-    def run(server: LocalSupabase, *options: str) -> int:
+    See that it ends with the exit code expected, and writes nothing to standard output.
+    """
+
+    def run(server: LocalSupabase, *options: str, code: int = 0) -> str:
         for name, value in (settings(server) | EPOCH).items():
             monkeypatch.setenv(name, value)
-        return script.main(options)
+        assert script.main(options) == code
+        output = capsys.readouterr()
+        assert output.out == ""
+        return output.err
+
+    return run
+
+
+@pytest.fixture
+def fails(extract: Extract) -> Extract:
+    """Run it, see that it fails and leaves an earlier file alone; return what it says."""
+
+    def run(server: LocalSupabase, *options: str) -> str:
+        OUTPUT.write_text("an earlier training set")
+        message = extract(server, *options, code=1)
+        assert "Error: " in [line[:7] for line in message.splitlines()]
+        assert message.endswith("\nNothing was written.\n")
+        assert "Traceback" not in message
+        assert OUTPUT.read_text() == "an earlier training set"
+        assert os.listdir() == [OUTPUT.name]
+        return message
 
     return run
 

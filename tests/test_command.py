@@ -208,7 +208,7 @@ def test_the_demo_passes_its_options_on() -> None:
 
 
 def test_the_readme_loads_the_file_in_python(serve: Serve, extract: Extract) -> None:
-    assert extract(serve(60)) == 0
+    extract(serve(60))
     [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)  # noqa: S102

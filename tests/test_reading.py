@@ -7,14 +7,12 @@ import socket
 import time
 import uuid
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from conftest import (
     OUTPUT,
-    Capture,
     Extract,
     Patch,
     Serve,
@@ -65,7 +63,7 @@ def test_a_request_is_for_1000_rows_of_a_range_in_the_order_of_id(
     serve: Serve, extract: Extract
 ) -> None:
     server = serve(2500)
-    assert extract(server) == 0
+    extract(server)
     for request in server.requests:
         assert request.query["limit"] == ["1000"]
         assert request.query["order"] == ["id.asc"]
@@ -94,7 +92,7 @@ def test_four_equal_ranges_are_read_each_after_the_last_id_seen(
 ) -> None:
     rows = [row(n, quarter) for quarter in range(4) for n in range(1, 8)]
     server = serve(rows, max_rows=3)
-    assert extract(server) == 0
+    extract(server)
     assert [
         part[0].query["id"][:1] for _, part in sorted(by_range(server).items())
     ] == [
@@ -129,7 +127,7 @@ def test_the_four_ranges_are_read_side_by_side_one_request_each(
         come.append(len(server.requests))
 
     server.faults = {(quarter, 0): wait_for_the_others for quarter in range(4)}
-    assert extract(server) == 0  # each closes without a reply, and is tried again
+    extract(server)  # each closes without a reply, and is tried again
     assert set(come[-4:]) == {4}
 
 
@@ -137,7 +135,7 @@ def test_the_count_is_asked_for_at_first_and_where_the_end_is_due(
     serve: Serve, extract: Extract
 ) -> None:
     server = serve([row(n) for n in range(1, 11)], max_rows=4)
-    assert extract(server) == 0
+    extract(server)
     assert list(map(counted, by_range(server)[0])) == [True, False, False, True]
     assert list(map(counted, by_range(server)[1])) == [True]
 
@@ -151,7 +149,7 @@ def test_what_a_row_holds_reaches_the_features(serve: Serve, extract: Extract) -
     }
     other = {"bookmarks": None, "uploaded_at": 20260117}  # a number is no time
     rows = [row(1, metadata=metadata), row(2, metadata=other), row(3, metadata=None)]
-    assert extract(serve(rows)) == 0
+    extract(serve(rows))
     unknown = (0, 0, 0.5, 0, 0.5, 0.5)
     assert sorted((v["saveRate"], *list(v.values())[10:]) for v in vectors()) == [
         unknown,
@@ -179,7 +177,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_a_short_page_is_not_the_end(
     cap: int, serve: Serve, extract: Extract, reference: bytes
 ) -> None:
-    assert extract(serve(ROWS, max_rows=cap)) == 0
+    extract(serve(ROWS, max_rows=cap))
     assert OUTPUT.read_bytes() == reference
 
 
@@ -187,7 +185,7 @@ def test_the_same_file_for_other_ids_not_evenly_spread(
     serve: Serve, extract: Extract, reference: bytes
 ) -> None:
     rows = [video | {"id": row(n)["id"]} for n, video in enumerate(reversed(ROWS))]
-    assert extract(serve(rows, max_rows=50)) == 0
+    extract(serve(rows, max_rows=50))
     assert OUTPUT.read_bytes() == reference
 
 
@@ -206,19 +204,19 @@ def test_ids_at_the_borders_of_the_ranges(serve: Serve, extract: Extract) -> Non
         for number, id_ in enumerate(ends, start=10 * quarter + 10):
             rows.append(row(number, id=id_, duration_seconds=number))
     rows = list({video["id"]: video for video in rows}.values())
-    assert extract(serve(rows)) == 0
+    extract(serve(rows))
     assert durations() == [10, 11, 20, 21, 30, 31, 40, 41]
 
 
 def test_archived_rows_are_not_read(serve: Serve, extract: Extract) -> None:
     rows = [row(n, duration_seconds=n) for n in range(1, 21)]
     rows[4]["archived_at"] = rows[15]["archived_at"] = ARCHIVED
-    assert extract(serve(rows)) == 0
+    extract(serve(rows))
     assert durations() == [n for n in range(1, 21) if n not in (5, 16)]
 
 
 def test_rows_inserted_updated_and_archived_meanwhile_lose_and_double_nothing(
-    serve: Serve, extract: Extract, capsys: Capture
+    serve: Serve, extract: Extract
 ) -> None:
     """Before each page, one row comes before the last id and one behind it; one goes."""
     there = [row(10 * n, n % 4, duration_seconds=n) for n in range(1, 101)]
@@ -244,13 +242,13 @@ def test_rows_inserted_updated_and_archived_meanwhile_lose_and_double_nothing(
             leaving["archived_at"] = ARCHIVED
 
     server.before_reply = write
-    assert extract(server) == 0
+    extract(server)
     found = [n for n in durations() if n not in (120, 130)]
     assert found == [*range(1, 101), *[160] * 16]
 
 
 def test_a_video_that_comes_under_a_new_id_is_taken_once(
-    serve: Serve, extract: Extract, capsys: Capture
+    serve: Serve, extract: Extract
 ) -> None:
     server = serve([row(n, duration_seconds=n) for n in range(1, 31)], max_rows=10)
 
@@ -259,13 +257,13 @@ def test_a_video_that_comes_under_a_new_id_is_taken_once(
             server.rows.append(server.rows.pop(0) | {"id": row(99)["id"]})
 
     server.before_reply = replace
-    assert extract(server) == 0
+    said = extract(server)
     assert durations() == list(range(1, 31))
-    assert "Dropped: 1 duplicated." in capsys.readouterr().err
+    assert "Dropped: 1 duplicated." in said
 
 
 def test_fewer_rows_than_counted_are_no_error_but_said(
-    serve: Serve, extract: Extract, capsys: Capture
+    serve: Serve, extract: Extract
 ) -> None:
     server = serve([row(n) for n in range(1, 31)], max_rows=10)
 
@@ -275,12 +273,9 @@ def test_fewer_rows_than_counted_are_no_error_but_said(
                 video["archived_at"] = ARCHIVED
 
     server.before_reply = archive
-    assert extract(server) == 0
+    said = extract(server)
     assert list(map(counted, by_range(server)[0])) == [True, False, False, True]
-    error = capsys.readouterr().err
-    assert (
-        "Read 19 rows, used 19.\nDropped: none.\n11 fewer than at the start:" in error
-    )
+    assert "Read 19 rows, used 19.\nDropped: none.\n11 fewer than at the start:" in said
 
 
 def test_more_rows_than_counted_are_read(serve: Serve, extract: Extract) -> None:
@@ -291,7 +286,7 @@ def test_more_rows_than_counted_are_read(serve: Serve, extract: Extract) -> None
             server.rows += [row(n) for n in range(31, 43)]
 
     server.before_reply = insert
-    assert extract(server) == 0
+    extract(server)
     assert len(durations()) == 42
 
 
@@ -302,7 +297,7 @@ def test_an_empty_page_without_a_count_is_not_the_end(
     for lie in (http_reply(200, b"[]"), http_reply(200)):
         server = serve([row(n) for n in range(1, 31)], max_rows=10)
         server.faults[0, 1] = lie
-        assert extract(server) == 0
+        extract(server)
         assert len(durations()) == 30
         assert list(map(counted, by_range(server)[0])) == [
             True,
@@ -318,27 +313,26 @@ def test_an_empty_page_without_a_count_is_not_the_end(
 
 
 def test_a_log_has_a_handful_of_lines_of_progress(
-    serve: Serve, extract: Extract, capsys: Capture
+    serve: Serve, extract: Extract
 ) -> None:
-    assert extract(serve([row(n) for n in range(1, 2001)], max_rows=50)) == 0
-    error = capsys.readouterr().err
+    said = extract(serve([row(n) for n in range(1, 2001)], max_rows=50))
     shown = [
         int(read.replace(",", ""))
-        for read in re.findall(r"([\d,]+) of 2,000 rows\n", error)
+        for read in re.findall(r"([\d,]+) of 2,000 rows\n", said)
     ]
     assert 5 <= len(shown) <= 6  # the other ranges, which are empty, may come first
     assert shown == list(range(shown[0], 2001, 400))
-    assert "\r" not in error
+    assert "\r" not in said
 
 
 def test_the_total_is_shown_once_all_ranges_are_counted(
-    serve: Serve, extract: Extract, capsys: Capture
+    serve: Serve, extract: Extract
 ) -> None:
     server = serve([row(n, quarter) for quarter in range(4) for n in range(1, 11)])
     server.faults[2, 0] = http_reply(503)
     server.before_reply = lambda request: time.sleep(0.2 * (request.place == (2, 0)))
-    assert extract(server) == 0
-    lines = capsys.readouterr().err.splitlines()
+    said = extract(server)
+    lines = said.splitlines()
     assert (
         lines[0] == "HTTP 503 Service Unavailable, after 30 rows. Trying again in 1 s."
     )
@@ -346,21 +340,20 @@ def test_the_total_is_shown_once_all_ranges_are_counted(
 
 
 def test_a_terminal_has_one_line_of_progress_that_gives_way(
-    serve: Serve, extract: Extract, monkeypatch: Patch, capsys: Capture
+    serve: Serve, extract: Extract, monkeypatch: Patch
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     server = serve([row(n) for n in range(1, 51)], max_rows=10)
     server.faults[0, 2] = http_reply(503)
-    assert extract(server) == 0
-    output = capsys.readouterr().err
+    said = extract(server)
     for read in (20, 30, 40, 50):  # 10 unless another range is late
-        assert f"\r{read} of 50 rows\r" in output
-    screen = [line.split("\r")[-1] for line in output.split("\n")]
+        assert f"\r{read} of 50 rows\r" in said
+    screen = [line.split("\r")[-1] for line in said.split("\n")]
     assert screen[0].startswith("HTTP 503 Service Unavailable, after 20 rows.")
     assert screen[1] == "Read 50 rows, used 50."
     assert all(
         len(blank) >= len("1,000,719 of 1,000,719 rows")
-        for blank in re.findall(r"\r( +)\r", output)
+        for blank in re.findall(r"\r( +)\r", said)
     )
 
 
@@ -375,7 +368,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {  # what happens, and what the script sa
     "503 later": (recorded("database is down 1"), "PGRST001: no connection to the"),
     "503 still": (recorded("database is down 2"), "Connection refused"),
     "504": (http_reply(504, b"upstream request timeout"), "HTTP 504 Gateway Timeout"),
-    "520": (http_reply(520, b"error code: 520"), "HTTP 520"),
+    "520": (http_reply(520, b"said code: 520"), "HTTP 520"),
     "crashed": (recorded("database crashed"), "HTTP 400 Bad Request"),
     "57014": (recorded("statement timeout"), "canceling statement due to statement"),
     "57014 as 400": (
@@ -446,7 +439,6 @@ def test_a_passing_fault_costs_one_request_and_nothing_else(
     reference: bytes,
     waits: list[float],
     monkeypatch: Patch,
-    capsys: Capture,
 ) -> None:
     rows = [video for video in ROWS if not video["archived_at"]]
     pages = -(-sum(LASTS[0] < video["id"] <= LASTS[1] for video in rows) // 10) + 1
@@ -455,13 +447,13 @@ def test_a_passing_fault_costs_one_request_and_nothing_else(
     server = serve(ROWS, max_rows=10)
     at = PLACES[place] % pages
     server.faults[1, at] = fault
-    assert extract(server) == 0
+    said = extract(server)
     assert OUTPUT.read_bytes() == reference
     requests = by_range(server)[1]
     assert len(requests) == pages + 1
     assert requests[at].path == requests[at + 1].path
     assert requests[at].headers["prefer"] == requests[at + 1].headers["prefer"]
-    lines = capsys.readouterr().err.splitlines()
+    lines = said.splitlines()
     [line] = [line for line in lines if "Trying again" in line]
     assert words in line
     wait = 7 if name == "429" else 1
@@ -470,7 +462,7 @@ def test_a_passing_fault_costs_one_request_and_nothing_else(
 
 
 def test_an_outage_of_all_ranges_is_one_line_and_one_wait(
-    serve: Serve, extract: Extract, waits: list[float], capsys: Capture
+    serve: Serve, extract: Extract, waits: list[float]
 ) -> None:
     """Whatever the texts; the longest wait that a reply asks for counts for all."""
     server = serve(ROWS, max_rows=10)
@@ -480,9 +472,9 @@ def test_an_outage_of_all_ranges_is_one_line_and_one_wait(
         (2, 0): http_reply(429, retry_after="5"),
         (3, 0): reset,
     }
-    assert extract(server) == 0
+    said = extract(server)
     assert waits == [5]
-    assert capsys.readouterr().err.count("Trying again") == 1
+    assert said.count("Trying again") == 1
 
 
 def test_while_an_outage_lasts_no_page_is_asked_for(
@@ -499,17 +491,13 @@ def test_while_an_outage_lasts_no_page_is_asked_for(
 
     monkeypatch.setattr(script, "sleep", sleep)
     monkeypatch.setattr("conftest.script.sleep", sleep)
-    assert extract(server) == 0
+    extract(server)
     assert asked[0] == asked[1] < asked[2] == asked[3]
     assert OUTPUT.read_bytes() == reference
 
 
 def test_connection_refused_while_the_server_restarts(
-    serve: Serve,
-    extract: Extract,
-    reference: bytes,
-    monkeypatch: Patch,
-    capsys: Capture,
+    serve: Serve, extract: Extract, reference: bytes, monkeypatch: Patch
 ) -> None:
     server, waited = serve(ROWS, max_rows=10), []
     server.faults[2, 1] = lambda sock: server.stop()
@@ -520,9 +508,9 @@ def test_connection_refused_while_the_server_restarts(
             server.start()
 
     monkeypatch.setattr(script, "sleep", wait)
-    assert extract(server) == 0
+    said = extract(server)
     assert waited == [1, 2, 4]
-    assert capsys.readouterr().err.count("Connection refused") >= 2
+    assert said.count("Connection refused") >= 2
     assert OUTPUT.read_bytes() == reference
 
 
@@ -543,7 +531,7 @@ def test_retry_after_is_obeyed_up_to_a_minute(
 ) -> None:
     server = serve(ROWS)
     server.faults[3, 0] = http_reply(503, retry_after=header)
-    assert extract(server) == 0
+    extract(server)
     assert waits == [wait]
 
 
@@ -553,7 +541,7 @@ def test_the_waits_grow_and_begin_anew_with_each_page(
     server = serve(ROWS, max_rows=10)
     for nth in (0, 1, 2, 3, 5, 6, 7, 8):
         server.faults[1, nth] = http_reply(503)
-    assert extract(server) == 0
+    extract(server)
     assert waits == [1, 2, 4, 8, 1, 2, 4, 8]
 
 
@@ -561,19 +549,18 @@ def test_the_waits_grow_and_begin_anew_with_each_page(
     "fault", [http_reply(503), recorded("database crashed"), reset]
 )
 def test_a_server_that_stays_down_is_asked_five_times_by_each_range(
-    fault: Fault, serve: Serve, extract: Extract, waits: list[float], capsys: Capture
+    fault: Fault, serve: Serve, extract: Extract, waits: list[float]
 ) -> None:
     server = serve(ROWS)
     server.default_fault = fault
-    assert extract(server) == 1
+    said = extract(server, code=1)
     assert sorted(request.place for request in server.requests) == [
         (quarter, nth) for quarter in range(4) for nth in range(5)
     ]
     assert waits == [1, 2, 4, 8]
-    error = capsys.readouterr().err
-    assert error.count("Trying again") == 4
-    assert ", after 0 rows and 5 attempts.\nIs SUPABASE_URL right, and this" in error
-    assert error.endswith("\nNothing was written.\n")
+    assert said.count("Trying again") == 4
+    assert ", after 0 rows and 5 attempts.\nIs SUPABASE_URL right, and this" in said
+    assert said.endswith("\nNothing was written.\n")
 
 
 def test_a_reply_that_comes_in_pieces_is_whole(serve: Serve, extract: Extract) -> None:
@@ -586,7 +573,7 @@ def test_a_reply_that_comes_in_pieces_is_whole(serve: Serve, extract: Extract) -
     )
     server = serve([row(n) for n in range(1, 9)])
     server.faults[3, 0] = lambda sock: sock.sendall(head + chunks + b"0\r\n\r\n")
-    assert extract(server) == 0
+    extract(server)
     assert len(by_range(server)[3]) == 1
 
 
@@ -598,20 +585,6 @@ def test_timeouts_are_set_and_longer_than_a_query_may_take() -> None:
 
 
 # --- Faults that last
-
-
-def fails(extract: Extract, server: LocalSupabase, capsys: Capture) -> str:
-    """See that the run fails and leaves an earlier file alone; return what it says."""
-    OUTPUT.write_text("an earlier training set")
-    assert extract(server) == 1
-    output = capsys.readouterr()
-    assert output.out == ""
-    assert "Traceback" not in output.err
-    assert OUTPUT.read_text() == "an earlier training set"
-    assert [path.name for path in Path().iterdir()] == [OUTPUT.name]
-    assert "Error: " in [line[:7] for line in output.err.splitlines()]
-    assert output.err.endswith("\nNothing was written.\n")
-    return output.err
 
 
 @pytest.mark.parametrize(
@@ -645,16 +618,11 @@ def fails(extract: Extract, server: LocalSupabase, capsys: Capture) -> str:
     ],
 )
 def test_a_refusal_is_final_at_once_and_read_once(
-    name: str,
-    words: str,
-    serve: Serve,
-    extract: Extract,
-    waits: list[float],
-    capsys: Capture,
+    name: str, words: str, serve: Serve, fails: Extract, waits: list[float]
 ) -> None:
     server = serve(10)
     server.default_fault = recorded(name)
-    message = fails(extract, server, capsys)
+    message = fails(server)
     assert words in message
     assert "Are SUPABASE_URL and SUPABASE_SECRET_KEY those of the project" in message
     assert "all the columns that README.md names?" in message
@@ -677,99 +645,89 @@ def test_a_refusal_is_final_at_once_and_read_once(
     ],
 )
 def test_other_refusals_are_final_too(
-    status: int,
-    body: bytes,
-    words: str,
-    serve: Serve,
-    extract: Extract,
-    capsys: Capture,
+    status: int, body: bytes, words: str, serve: Serve, fails: Extract
 ) -> None:
     server = serve(10)
     server.default_fault = http_reply(status, body)
-    assert words in fails(extract, server, capsys)
+    assert words in fails(server)
 
 
 def test_a_final_fault_in_one_range_ends_the_others(
-    serve: Serve, extract: Extract, capsys: Capture
+    serve: Serve, fails: Extract
 ) -> None:
     server = serve(ROWS, max_rows=10)
     server.faults[1, 0] = recorded("expired token")
     for quarter in (0, 2, 3):
         server.faults[quarter, 0] = hang(20)
     started = time.monotonic()
-    assert "JWT expired" in fails(extract, server, capsys)
+    assert "JWT expired" in fails(server)
     assert time.monotonic() - started < 5
 
 
 def test_what_the_server_says_can_not_show_the_key_or_steer_the_terminal(
-    serve: Serve, extract: Extract, capsys: Capture
+    serve: Serve, extract: Extract, fails: Extract
 ) -> None:
     secret = "sb_secret_do_not_show_me"
     server = serve(10, key=secret)
     for length in range(380, 480, 10):  # until the last key no longer fits
         text = f"\x1b[2Jno\r\nkey {secret}\u202e " + "x" * length + secret
         server.default_fault = http_reply(400, json.dumps({"message": text}).encode())
-        message = fails(extract, server, capsys)
+        message = fails(server)
         assert " [2Jno  key [key]  xxx" in message
         assert secret[:9] not in message
         assert len(message.splitlines()[0]) <= len("Error: .") + 500
     reply = f"{secret}\x1b[2J\r\n\r\n".encode()  # in place of the status line
     server.default_fault = lambda sock: sock.sendall(reply)
-    assert extract(server) == 1
-    message = capsys.readouterr().err
+    said = extract(server, code=1)
+    message = said
     assert "[key]" in message
     assert "\x1b" not in message
     assert secret not in message
 
 
 def test_a_redirect_is_an_error_and_takes_the_key_nowhere(
-    serve: Serve, extract: Extract, capsys: Capture
+    serve: Serve, fails: Extract
 ) -> None:
     server, other = serve(10), serve(10)
     for status in (301, 302, 303, 307, 308):
         location = f"{other.url}/rest/v1/scraped_videos"
         server.default_fault = http_reply(status, location=location)
-        message = fails(extract, server, capsys)
+        message = fails(server)
         assert f"HTTP {status} " in message
         assert f": redirected to {location}, but not followed.\n" in message
     assert other.requests == []
 
 
-def test_a_key_that_sees_no_rows(
-    serve: Serve, extract: Extract, capsys: Capture
-) -> None:
+def test_a_key_that_sees_no_rows(serve: Serve, fails: Extract) -> None:
     server = serve(10)
     server.default_fault = recorded("row-level security hides every row")
-    message = fails(extract, server, capsys)
+    message = fails(server)
     assert "0 rows in scraped_videos, 0 of them usable: two are needed.\n" in message
     assert "a publishable (anon) key may see none" in message
 
 
 @pytest.mark.parametrize("usable", [0, 1])
-def test_too_few_usable_videos(
-    usable: int, serve: Serve, extract: Extract, capsys: Capture
-) -> None:
+def test_too_few_usable_videos(usable: int, serve: Serve, fails: Extract) -> None:
     rows = [row(n, views=int(n <= usable)) for n in range(1, 11)]
-    message = fails(extract, serve(rows), capsys)
+    message = fails(serve(rows))
     assert f"10 rows in scraped_videos, {usable} of them usable: two are" in message
     assert "Are the columns views and duration_seconds filled?" in message
 
 
 def test_two_videos_are_enough(serve: Serve, extract: Extract) -> None:
-    assert extract(serve([row(1), row(2)])) == 0
+    extract(serve([row(1), row(2)]))
     assert (written()["trainSet"]["count"], written()["testSet"]["count"]) == (1, 1)
 
 
-def test_nobody_listens(extract: Extract, capsys: Capture, waits: list[float]) -> None:
+def test_nobody_listens(extract: Extract) -> None:
     server: Any = LocalSupabase([])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         server.url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    assert extract(server) == 1
-    error = capsys.readouterr().err
-    assert "No reply from 127.0.0.1: " in error
-    assert "Connection refused, after 0 rows and 5 attempts.\n" in error
-    assert "A paused project is\nrestored in the Supabase dashboard" in error
+    said = extract(server, code=1)
+    assert "No reply from 127.0.0.1: " in said
+    assert "Connection refused, after 0 rows and 5 attempts.\n" in said
+    assert "A paused project is\nrestored in the Supabase dashboard" in said
 
 
 @pytest.mark.parametrize(
@@ -781,13 +739,8 @@ def test_nobody_listens(extract: Extract, capsys: Capture, waits: list[float]) -
     ],
 )
 def test_a_proxy_or_certificates_that_can_not_be_used(
-    name: str,
-    value: str,
-    serve: Serve,
-    extract: Extract,
-    monkeypatch: Patch,
-    capsys: Capture,
+    name: str, value: str, serve: Serve, extract: Extract, monkeypatch: Patch
 ) -> None:
     monkeypatch.setenv(name, value)
-    assert extract(serve(10)) == 2
-    assert "The environment's proxy or certificates fail: " in capsys.readouterr().err
+    said = extract(serve(10), code=2)
+    assert "The environment's proxy or certificates fail: " in said

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import OUTPUT, Capture, Extract, Patch, Serve, row, vectors, written
+from conftest import OUTPUT, Extract, Patch, Serve, row, vectors, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_videos import sample_videos
@@ -74,7 +74,7 @@ def test_the_sets_in_the_file_are_those_of_the_split(
     serve: Serve, extract: Extract
 ) -> None:
     rows = [row(n, n % 4, duration_seconds=n) for n in range(1, 101)]
-    assert extract(serve(rows), "--seed", "7") == 0
+    extract(serve(rows), "--seed", "7")
     samples, _ = script.collect(rows, [1, 2, 3, 4], 7)
     train, test = script.split(samples)
     order = [round(script.VECTOR.unpack(s[2])[6] * 180) for s in train + test]
@@ -84,7 +84,7 @@ def test_the_sets_in_the_file_are_those_of_the_split(
 
 
 def test_the_labels_are_counted_over_both_sets(serve: Serve, extract: Extract) -> None:
-    assert extract(serve(300)) == 0
+    extract(serve(300))
     data = written()
     for part in (data["trainSet"], data["testSet"]):
         assert part["count"] == len(part["features"]) == len(part["labels"])
@@ -102,7 +102,7 @@ def test_the_labels_are_counted_over_both_sets(serve: Serve, extract: Extract) -
 
 def test_nothing_identifies_a_video(serve: Serve, extract: Extract) -> None:
     rows = sample_videos(50)
-    assert extract(serve(rows)) == 0
+    extract(serve(rows))
     text = OUTPUT.read_text()
     for video in rows:
         assert video["id"] not in text
@@ -114,7 +114,7 @@ def test_nothing_identifies_a_video(serve: Serve, extract: Extract) -> None:
 def test_the_default_seed_is_42(serve: Serve, extract: Extract) -> None:
     server, files = serve(50), []
     for options in ((), ("--seed", "42"), ("--seed", "43"), ("--seed", "-42")):
-        assert extract(server, *options) == 0
+        extract(server, *options)
         files.append(OUTPUT.read_bytes())
     assert files[0] == files[1]
     assert len(set(files)) == 3
@@ -122,7 +122,7 @@ def test_the_default_seed_is_42(serve: Serve, extract: Extract) -> None:
 
 def test_the_file_goes_where_output_says(serve: Serve, extract: Extract) -> None:
     Path("folder").mkdir()
-    assert extract(serve(50), "--output", "folder/mine.json") == 0
+    extract(serve(50), "--output", "folder/mine.json")
     assert written("folder/mine.json")["trainSet"]["count"] > 0
     assert os.listdir() == ["folder"]
     assert os.listdir("folder") == ["mine.json"]
@@ -138,7 +138,7 @@ def test_the_permissions_are_those_of_any_new_file(
     OUTPUT.chmod(0o400)
     before = os.umask(umask)
     try:
-        assert extract(serve(50)) == 0
+        extract(serve(50))
     finally:
         os.umask(before)
     assert stat.S_IMODE(OUTPUT.stat().st_mode) == mode
@@ -153,7 +153,7 @@ def test_a_link_stays_and_its_target_is_replaced(
     if there:
         target.write_text("earlier")
     OUTPUT.symlink_to(target)
-    assert extract(serve(50)) == 0
+    extract(serve(50))
     assert OUTPUT.is_symlink()
     assert not target.is_symlink()
     assert written(target)["trainSet"]["count"] > 0
@@ -203,16 +203,16 @@ def test_the_file_is_on_the_disk_before_it_appears(monkeypatch: Patch) -> None:
     assert OUTPUT.read_bytes() == b"later\n"
 
 
-def test_a_full_disk_is_said(serve: Serve, extract: Extract, capsys: Capture) -> None:
+def test_a_full_disk_is_said(serve: Serve, extract: Extract) -> None:
     OUTPUT.write_text("earlier")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:
-        assert extract(serve(300)) == 1
+        said = extract(serve(300), code=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert capsys.readouterr().err.splitlines()[-3:] == [
+    assert said.splitlines()[-3:] == [
         f"Error: Can't write {OUTPUT.resolve()}: File too large.",
         "Make room, or name a file elsewhere with --output.",
         "Nothing was written.",
@@ -230,19 +230,18 @@ def test_ctrl_c_while_it_writes(
     serve: Serve,
     extract: Extract,
     monkeypatch: Patch,
-    capsys: Capture,
 ) -> None:
     OUTPUT.write_text("earlier")
     monkeypatch.setattr(os, "fsync", lambda file: os.kill(os.getpid(), number))
-    assert extract(serve(50)) == exit_code
+    said = extract(serve(50), code=exit_code)
     assert OUTPUT.read_text() == "earlier"
     assert os.listdir() == [OUTPUT.name]
-    lines = capsys.readouterr().err.splitlines()
+    lines = said.splitlines()
     assert lines[-1] == "Interrupted. Nothing was written."
 
 
 def test_ctrl_c_after_it_was_written_comes_too_late(
-    serve: Serve, extract: Extract, monkeypatch: Patch, capsys: Capture
+    serve: Serve, extract: Extract, monkeypatch: Patch
 ) -> None:
     replace = Path.replace
 
@@ -252,6 +251,6 @@ def test_ctrl_c_after_it_was_written_comes_too_late(
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(Path, "replace", interrupt)
-    assert extract(serve(50)) == 0
+    said = extract(serve(50))
     assert written()["trainSet"]["count"] > 0
-    assert "Interrupted" not in capsys.readouterr().err
+    assert "Interrupted" not in said
