@@ -1,13 +1,11 @@
 """Reading: every row once, whoever writes and whatever fails, or a plain end."""
 
-import gzip
 import json
 import re
 import socket
 import time
 import uuid
 from collections import defaultdict
-from typing import Any
 
 import httpx
 import pytest
@@ -40,6 +38,24 @@ import extract_training_data as script
 
 ARCHIVED = "2026-02-14T09:00:00+00:00"
 LASTS = [f"{digit}{'fffffff-ffff-ffff-ffff-ffffffffffff'}" for digit in "37bf"]
+COLUMNS = sorted(
+    [
+        "id",
+        "platform",
+        "platform_video_id",
+        "description",
+        "views",
+        "likes",
+        "shares",
+        "comments",
+        "sound_name",
+        "hashtags",
+        "duration_seconds",
+        "bookmarks:metadata->bookmarks",
+        "followers:metadata->followers",
+        "uploaded_at:metadata->uploaded_at",
+    ]
+)
 ROWS = sample_videos(120, seed=3)  # about 30 in each range
 
 
@@ -69,22 +85,7 @@ def test_a_request_is_for_1000_rows_of_a_range_in_the_order_of_id(
         assert request.query["order"] == ["id.asc"]
         assert request.query["archived_at"] == ["is.null"]
         assert "offset" not in request.query
-        assert sorted(request.query["select"][0].split(",")) == [
-            "bookmarks:metadata->bookmarks",
-            "comments",
-            "description",
-            "duration_seconds",
-            "followers:metadata->followers",
-            "hashtags",
-            "id",
-            "likes",
-            "platform",
-            "platform_video_id",
-            "shares",
-            "sound_name",
-            "uploaded_at:metadata->uploaded_at",
-            "views",
-        ]
+        assert sorted(request.query["select"][0].split(",")) == COLUMNS
 
 
 def test_four_equal_ranges_are_read_each_after_the_last_id_seen(
@@ -93,23 +94,13 @@ def test_four_equal_ranges_are_read_each_after_the_last_id_seen(
     rows = [row(n, quarter) for quarter in range(4) for n in range(1, 8)]
     server = serve(rows, max_rows=3)
     extract(server)
-    assert [
-        part[0].query["id"][:1] for _, part in sorted(by_range(server).items())
-    ] == [
-        [f"lte.{LASTS[0]}"],
-        [f"lte.{LASTS[1]}"],
-        [f"lte.{LASTS[2]}"],
-        [f"lte.{LASTS[3]}"],
-    ]
+    assert sorted(by_range(server)) == [0, 1, 2, 3]
     for quarter, requests in by_range(server).items():
         ids = [request.query["id"] for request in requests]
-        assert all(found[0] == f"lte.{LASTS[quarter]}" for found in ids)
-        before = [f"gt.{LASTS[quarter - 1]}"] if quarter else []
-        seen = [str(uuid.UUID(int=(quarter << 126) + n)) for n in (3, 6, 7)]
-        assert [found[1:] for found in ids] == [
-            before,
-            *[[f"gt.{id_}"] for id_ in seen],
-        ]
+        starts = [str(uuid.UUID(int=(quarter << 126) + n)) for n in (3, 6, 7)]
+        starts[:0] = [LASTS[quarter - 1]] if quarter else []
+        asked = [[f"lte.{LASTS[quarter]}", f"gt.{after}"] for after in starts]
+        assert ids == (asked if quarter else [[f"lte.{LASTS[0]}"], *asked])
 
 
 def test_the_four_ranges_are_read_side_by_side_one_request_each(
@@ -359,6 +350,15 @@ def test_a_terminal_has_one_line_of_progress_that_gives_way(
 
 # --- Faults that may pass
 
+
+def ids_reply(*ids: str) -> Fault:
+    """Answer with rows that have these ids and nothing else."""
+    return http_reply(200, json.dumps([{"id": id_} for id_ in ids]).encode())
+
+
+NO_ROWS = "The reply is not a JSON array of rows"
+NO_ORDER = "The reply's rows are not in order or not in their range"
+NO_COUNT = "The reply lacks the count of the rows, or the rows"
 FAULTS: dict[str, tuple[Fault, str]] = {  # what happens, and what the script says
     "408": (http_reply(408), "HTTP 408 Request Timeout"),
     "429": (http_reply(429, retry_after="7"), "HTTP 429 Too Many Requests"),
@@ -368,62 +368,32 @@ FAULTS: dict[str, tuple[Fault, str]] = {  # what happens, and what the script sa
     "503 later": (recorded("database is down 1"), "PGRST001: no connection to the"),
     "503 still": (recorded("database is down 2"), "Connection refused"),
     "504": (http_reply(504, b"upstream request timeout"), "HTTP 504 Gateway Timeout"),
-    "520": (http_reply(520, b"said code: 520"), "HTTP 520"),
+    "520": (http_reply(520, b"error code: 520"), "HTTP 520"),
     "crashed": (recorded("database crashed"), "HTTP 400 Bad Request"),
     "57014": (recorded("statement timeout"), "canceling statement due to statement"),
-    "57014 as 400": (
-        http_reply(400, b'{"code": "57014"}'),
-        "HTTP 400 Bad Request: 57014",
-    ),
+    "57014 as 400": (http_reply(400, b'{"code": "57014"}'), "Bad Request: 57014"),
     "reset": (reset, "No reply from 127.0.0.1: "),
     "closed": (socket.socket.close, "No reply from 127.0.0.1: "),
     "cut off": (cut_off(b'[{"id": "1"}, {"id": "2"}]'), "No reply from 127.0.0.1: "),
     "hang": (hang(20), "No reply from 127.0.0.1: timed out"),
-    "half the JSON": (
-        http_reply(200, b'[{"id": "1"}, {"id'),
-        "not a JSON array of rows",
-    ),
-    "no JSON": (http_reply(200, b"<html>Hello</html>"), "not a JSON array of rows"),
-    "an object": (http_reply(200, b'{"id": "1"}'), "not a JSON array of rows"),
-    "null": (http_reply(200, b"null"), "not a JSON array of rows"),
-    "numbers": (http_reply(200, b"[1, 2, 3]"), "not a JSON array of rows"),
-    "no id": (
-        http_reply(200, b'[{"id": "1"}, {"views": 1}]'),
-        "not a JSON array of rows",
-    ),
-    "a number as id": (http_reply(200, b'[{"id": 1}]'), "not a JSON array of rows"),
-    "another order": (
-        http_reply(200, f'[{{"id": "{LASTS[1]}"}}, {{"id": "{LASTS[0]}"}}]'.encode()),
-        "not in order or not in their range",
-    ),
-    "a row twice": (
-        http_reply(200, f'[{{"id": "{LASTS[1]}"}}, {{"id": "{LASTS[1]}"}}]'.encode()),
-        "not in order or not in their range",
-    ),
-    "a row before": (
-        http_reply(200, f'[{{"id": "{LASTS[0]}"}}]'.encode()),
-        "not in order or not in their range",
-    ),
-    "a row behind": (
-        http_reply(200, f'[{{"id": "{LASTS[2]}"}}]'.encode()),
-        "not in order or not in their range",
-    ),
+    "half the JSON": (http_reply(200, b'[{"id": "1"}, {"id'), NO_ROWS),
+    "no JSON": (http_reply(200, b"<html>Hello</html>"), NO_ROWS),
+    "an object": (http_reply(200, b'{"id": "1"}'), NO_ROWS),
+    "null": (http_reply(200, b"null"), NO_ROWS),
+    "numbers": (http_reply(200, b"[1, 2, 3]"), NO_ROWS),
+    "no id": (http_reply(200, b'[{"id": "1"}, {"views": 1}]'), NO_ROWS),
+    "a number as id": (http_reply(200, b'[{"id": 1}]'), NO_ROWS),
+    "another order": (ids_reply(LASTS[1], LASTS[0]), NO_ORDER),
+    "a row twice": (ids_reply(LASTS[1], LASTS[1]), NO_ORDER),
+    "a row before": (ids_reply(LASTS[0]), NO_ORDER),
+    "a row behind": (ids_reply(LASTS[2]), NO_ORDER),
 }
 COUNT_FAULTS: dict[str, tuple[Fault, str]] = {  # where the count is asked for
-    "no count": (http_reply(200, b"[]"), "lacks the count"),
-    "an unknown count": (
-        http_reply(200, b"[]", content_range="*/*"),
-        "lacks the count",
-    ),
-    "rows without a count": (
-        http_reply(200, f'[{{"id": "{LASTS[1]}"}}]'.encode()),
-        "lacks the count",
-    ),
-    "nothing, of many": (
-        http_reply(200, b"[]", content_range="*/5"),
-        "lacks the count of the rows, or the rows",
-    ),
-    "no body": (http_reply(200), "lacks the count"),
+    "no count": (http_reply(200, b"[]"), NO_COUNT),
+    "an unknown count": (http_reply(200, b"[]", content_range="*/*"), NO_COUNT),
+    "rows without a count": (ids_reply(LASTS[1]), NO_COUNT),
+    "nothing, of many": (http_reply(200, b"[]", content_range="*/5"), NO_COUNT),
+    "no body": (http_reply(200), NO_COUNT),
 }
 PLACES = {"first": 0, "middle": 2, "end": -1}
 AT_PLACES = [(name, place) for name in FAULTS for place in PLACES]
@@ -563,20 +533,6 @@ def test_a_server_that_stays_down_is_asked_five_times_by_each_range(
     assert said.endswith("\nNothing was written.\n")
 
 
-def test_a_reply_that_comes_in_pieces_is_whole(serve: Serve, extract: Extract) -> None:
-    """Chunked and compressed, as from a gateway."""
-    body = gzip.compress(json.dumps([]).encode())
-    chunks = b"".join(b"%x\r\n%s\r\n" % (1, body[i : i + 1]) for i in range(len(body)))
-    head = (
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Range: */0\r\n"
-        b"Transfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n\r\n"
-    )
-    server = serve([row(n) for n in range(1, 9)])
-    server.faults[3, 0] = lambda sock: sock.sendall(head + chunks + b"0\r\n\r\n")
-    extract(server)
-    assert len(by_range(server)[3]) == 1
-
-
 def test_timeouts_are_set_and_longer_than_a_query_may_take() -> None:
     timeout = script.connect("http://127.0.0.1:9", "key").session.timeout
     assert timeout == script.TIMEOUT
@@ -590,26 +546,14 @@ def test_timeouts_are_set_and_longer_than_a_query_may_take() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        (
-            "gateway: wrong API key",
-            "HTTP 401 Unauthorized: Invalid API key: Double check",
-        ),
-        (
-            "expired token",
-            "HTTP 401 Unauthorized: JWT expired: PGRST303.\nAre SUPABASE_URL",
-        ),
-        (
-            "token with a bad signature",
-            "PGRST301: None of the keys was able to decode the",
-        ),
+        ("gateway: wrong API key", "401 Unauthorized: Invalid API key: Double check"),
+        ("expired token", "Error: HTTP 401 Unauthorized: JWT expired: PGRST303.\nAre"),
+        ("token with a bad signature", "wrong key type: PGRST301: None of the keys"),
         (
             "role may not read the table",
-            "permission denied for table scraped_videos: 42501",
+            "permission denied for table scraped_videos: 4",
         ),
-        (
-            "unknown table",
-            "PGRST205: Perhaps you meant the table 'public.scraped_videos'",
-        ),
+        ("unknown table", "PGRST205: Perhaps you meant the table 'public.scraped_vid"),
         ("unknown column", "42703: Perhaps you meant to reference the column"),
         (
             "malformed uuid in a filter",
@@ -717,17 +661,6 @@ def test_too_few_usable_videos(usable: int, serve: Serve, fails: Extract) -> Non
 def test_two_videos_are_enough(serve: Serve, extract: Extract) -> None:
     extract(serve([row(1), row(2)]))
     assert (written()["trainSet"]["count"], written()["testSet"]["count"]) == (1, 1)
-
-
-def test_nobody_listens(extract: Extract) -> None:
-    server: Any = LocalSupabase([])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        server.url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    said = extract(server, code=1)
-    assert "No reply from 127.0.0.1: " in said
-    assert "Connection refused, after 0 rows and 5 attempts.\n" in said
-    assert "A paused project is\nrestored in the Supabase dashboard" in said
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from sample_videos import sample_videos
 import extract_training_data as script
 
 BASELINE, _ = script.read_baseline(script.BASELINE)
-LACKING = (  # what some used videos of the real table lack
+LACKING = [
     "followers",
     "bookmarks",
     "shares",
@@ -20,9 +20,8 @@ LACKING = (  # what some used videos of the real table lack
     "uploaded_at",
     "hashtags",
     "sound_name",
-    "description",
-    "likes",
-)
+]
+LACKING += ["description", "likes"]  # each of some used videos of the real table
 
 
 def samples(

@@ -8,6 +8,7 @@ import random
 import re
 import time
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -60,52 +61,30 @@ def digest(video_id: int | str, seed: int = 42) -> bytes:
 # --- What is known
 
 
-@pytest.mark.parametrize(
-    ("value", "result"),
-    [
-        (0, 0),
-        (12, 12),
-        (1.5, 1.5),
-        (0.0, 0),
-        (2**63, 2**63),
-        ("12345", 12345),
-        ("0", 0),
-        (-1, None),
-        (-0.5, None),
-        ("-1", None),
-        ("1.5", None),
-        ("1e3", None),
-        (" 7", None),
-        ("", None),
-        ("many", None),
-        ("١٢", None),  # digits, but not ASCII
-        ("²", None),
-        ("9" * 400, None),  # more than a float can hold
-        (None, None),
-        (True, None),
-        (False, None),
-        (math.nan, None),
-        (math.inf, None),
-        ([12], None),
-        ({}, None),
-    ],
-)
-def test_what_is_a_number(value: Any, result: float | None) -> None:
-    assert script.number(value) == result
+def test_what_is_a_number() -> None:
+    for value in (0, 12, 1.5, 0.0, 2**63):
+        assert script.number(value) == value
+    assert [script.number(text) for text in ("12345", "0", "007")] == [12345, 0, 7]
 
 
 @pytest.mark.parametrize(
     "value",
     [
-        "",
-        "yesterday",
-        "2026-02-30T10:00:00Z",
-        "2026-01-16T21:07:04.000Z and more",
-        "0001-01-01T00:00:00+01:00",  # in UTC before year 1: .NET's empty time
-        20260116,
-        True,
-        None,
-        ["2026-01-16T21:07:04Z"],
+        *["", "many", "-1", "1.5", "1e3", " 7", "9" * 400],
+        *["\u0661\u0662", "\u00b2"],  # digits, but not ASCII
+        *[-1, -0.5, None, True, False, math.nan, math.inf, [12], {}],
+    ],
+)
+def test_what_is_no_number(value: Any) -> None:
+    assert script.number(value) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *["", "yesterday", "2026-02-30T10:00:00Z", "2026-01-16T21:07:04Z and more"],
+        "0001-01-01T00:00:00+01:00",  # before year 1 in UTC: .NET's empty time
+        *[20260116, True, None, ["2026-01-16T21:07:04Z"]],
     ],
 )
 def test_what_is_no_time(value: Any) -> None:
@@ -145,43 +124,23 @@ def feature(name: str, **columns: Any) -> float:
     return script.features(script.inputs(PLAIN | columns))[name]
 
 
-def test_the_features_and_their_order() -> None:
-    assert script.FEATURE_NAMES == (
-        "shareRate",
-        "commentRate",
-        "likeRate",
-        "saveRate",
-        "shareToLikeRatio",
-        "commentToLikeRatio",
-        "durationSeconds",
-        "hashtagCount",
-        "hasTrendingSound",
-        "captionLength",
-        "hasFollowerData",
-        "followerTier",
-        "viewsPerFollower",
-        "weekdayPosted",
-        "hourPosted",
-    )
-
-
-def test_a_plain_row() -> None:
-    assert list(script.features(script.inputs(PLAIN)).values()) == [
-        0.01,  # shareRate = 10 / 1000
-        0.02,  # commentRate = 20 / 1000
-        0.1,  # likeRate = 100 / 1000
-        0.005,  # saveRate = 5 / 1000
-        0.1,  # shareToLikeRatio = 10 / 100
-        0.2,  # commentToLikeRatio = 20 / 100
-        0.25,  # durationSeconds = 45 / 180
-        0.1,  # hashtagCount = 3 / 30
-        1.0,  # hasTrendingSound
-        0.025,  # captionLength = 50 / 2000
-        1.0,  # hasFollowerData
-        0.3,  # followerTier: micro
-        0.001,  # viewsPerFollower = 1000 / 20000 / 50
-        5 / 6,  # weekdayPosted: Friday
-        21 / 23,  # hourPosted
+def test_the_features_of_a_plain_row_and_their_order() -> None:
+    assert list(script.features(script.inputs(PLAIN)).items()) == [
+        ("shareRate", 0.01),  # 10 / 1000
+        ("commentRate", 0.02),  # 20 / 1000
+        ("likeRate", 0.1),  # 100 / 1000
+        ("saveRate", 0.005),  # 5 / 1000
+        ("shareToLikeRatio", 0.1),  # 10 / 100
+        ("commentToLikeRatio", 0.2),  # 20 / 100
+        ("durationSeconds", 0.25),  # 45 / 180
+        ("hashtagCount", 0.1),  # 3 / 30
+        ("hasTrendingSound", 1.0),
+        ("captionLength", 0.025),  # 50 / 2000
+        ("hasFollowerData", 1.0),
+        ("followerTier", 0.3),  # micro
+        ("viewsPerFollower", 0.001),  # 1000 / 20000 / 50
+        ("weekdayPosted", 5 / 6),  # Friday
+        ("hourPosted", 21 / 23),
     ]
 
 
@@ -190,35 +149,27 @@ def test_a_plain_row() -> None:
     [
         ("shareRate", {"shares": 1000}, 1),
         ("shareRate", {"shares": 1001}, 1),
-        ("shareRate", {"shares": 999}, 0.999),
         ("shareRate", {"shares": None}, 0),
-        ("shareRate", {"shares": -5}, 0),
-        ("shareRate", {"shares": "10"}, 0.01),
         ("commentRate", {"comments": 2000}, 1),
         ("commentRate", {"comments": None}, 0),
         ("likeRate", {"likes": 1354, "views": 6}, 1),
         ("likeRate", {"likes": None}, 0),
         ("saveRate", {"bookmarks": 5000}, 1),
         ("saveRate", {"bookmarks": None}, 0),
-        ("saveRate", {"bookmarks": "250"}, 0.25),
         ("shareToLikeRatio", {"shares": 169, "likes": 100}, 1),
         ("shareToLikeRatio", {"likes": 0}, 0),
         ("shareToLikeRatio", {"likes": None}, 0),
         ("commentToLikeRatio", {"comments": 101}, 1),
         ("commentToLikeRatio", {"likes": 0}, 0),
         ("durationSeconds", {"duration_seconds": 180}, 1),
-        ("durationSeconds", {"duration_seconds": 600}, 1),
         ("durationSeconds", {"duration_seconds": 18}, 0.1),
         ("hashtagCount", {"hashtags": None}, 0),
         ("hashtagCount", {"hashtags": []}, 0),
-        ("hashtagCount", {"hashtags": ["a"] * 30}, 1),
         ("hashtagCount", {"hashtags": ["a"] * 31}, 1),
         ("hasTrendingSound", {"sound_name": None}, 0),
         ("hasTrendingSound", {"sound_name": " \t\n\u3000"}, 0),
-        ("hasTrendingSound", {"sound_name": " a "}, 1),
         ("captionLength", {"description": None}, 0),
         ("captionLength", {"description": ""}, 0),
-        ("captionLength", {"description": "x" * 2000}, 1),
         ("captionLength", {"description": "x" * 2200}, 1),
         ("captionLength", {"description": "é" * 200}, 0.1),
         ("captionLength", {"description": "😂" * 100}, 0.1),  # 2 code units each
@@ -226,15 +177,6 @@ def test_a_plain_row() -> None:
         ("hasFollowerData", {"followers": None}, 0),
         ("hasFollowerData", {"followers": 0}, 1),
         ("followerTier", {"followers": None}, 0.5),
-        ("followerTier", {"followers": 0}, 0.1),
-        ("followerTier", {"followers": 9_999}, 0.1),
-        ("followerTier", {"followers": 10_000}, 0.3),
-        ("followerTier", {"followers": 99_999}, 0.3),
-        ("followerTier", {"followers": 100_000}, 0.5),
-        ("followerTier", {"followers": 499_999}, 0.5),
-        ("followerTier", {"followers": 500_000}, 0.7),
-        ("followerTier", {"followers": 999_999}, 0.7),
-        ("followerTier", {"followers": 1_000_000}, 0.9),
         ("viewsPerFollower", {"followers": None}, 0),
         ("viewsPerFollower", {"followers": 0}, 0),
         ("viewsPerFollower", {"followers": 20}, 1),
@@ -257,6 +199,13 @@ def test_a_plain_row() -> None:
 )
 def test_by_hand(name: str, columns: dict[str, Any], value: float) -> None:
     assert feature(name, **columns) == value
+
+
+def test_the_tiers_of_followers() -> None:
+    below = {10_000: 0.1, 100_000: 0.3, 500_000: 0.5, 1_000_000: 0.7, 10**9: 0.9}
+    for (low, _), (high, tier) in pairwise([(0, 0.0), *below.items()]):
+        assert feature("followerTier", followers=low) == tier
+        assert feature("followerTier", followers=high - 1) == tier
 
 
 def test_a_time_without_an_offset_is_utc_wherever_the_machine_is(
@@ -315,25 +264,12 @@ def test_any_row_gives_15_numbers_from_0_to_1_or_is_dropped(
 # --- The tier
 
 
-@pytest.mark.parametrize(
-    ("wes", "tier"),
-    [
-        (-1, 1),
-        (0, 1),
-        (0.045751999, 1),
-        (P25, 2),
-        (0.095402999, 2),
-        (P50, 3),
-        (0.159571999, 3),
-        (P75, 4),
-        (0.239725999, 4),
-        (P90, 5),
-        (226.166667, 5),
-        (1e9, 5),
-    ],
-)
-def test_a_tier_begins_at_its_threshold(wes: float, tier: int) -> None:
-    assert script.virality_tier(wes, THRESHOLDS) == tier
+def test_a_tier_begins_at_its_threshold() -> None:
+    for tier, low in enumerate(THRESHOLDS, start=2):
+        assert script.virality_tier(low, THRESHOLDS) == tier
+        assert script.virality_tier(math.nextafter(low, 0), THRESHOLDS) == tier - 1
+    assert [script.virality_tier(wes, THRESHOLDS) for wes in (-1, 0)] == [1, 1]
+    assert [script.virality_tier(wes, THRESHOLDS) for wes in (226.17, 1e9)] == [5, 5]
 
 
 @pytest.mark.parametrize(
