@@ -83,14 +83,10 @@ def serve(count: int, delay: float, port: Connection) -> None:
 def measure(command: list[str], url: str) -> tuple[float, int]:
     """Run a whole process; return its seconds and its peak of memory in bytes."""
     environ = os.environ | {"SUPABASE_URL": url, "SUPABASE_SECRET_KEY": KEY}
+    line = [sys.executable, *command]
     with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, *command],
-            cwd=folder,
-            env=environ,
-            stderr=subprocess.DEVNULL,
-        )
+        started, quiet = time.perf_counter(), subprocess.DEVNULL
+        process = subprocess.Popen(line, cwd=folder, env=environ, stderr=quiet)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
     if status:
@@ -112,9 +108,8 @@ def compare(count: int, delay: float) -> tuple[float, float, int]:
         bare.append(measure(["-c", BARE_LOOP], url))
         script.append(measure([str(SCRIPT)], url))
     server.terminate()
-    bare_seconds = statistics.median(seconds for seconds, _ in bare)
-    script_seconds = statistics.median(seconds for seconds, _ in script)
-    return bare_seconds, script_seconds, max(memory for _, memory in script)
+    medians = [statistics.median(run[0] for run in runs) for runs in (bare, script)]
+    return *medians, max(memory for _, memory in script)
 
 
 def main() -> None:

@@ -24,19 +24,14 @@ COLUMNS = [
     "metadata",
     "archived_at",
 ]
-PAGES = {
-    "first page, exact count": 1000,  # and the server's cap
-    "next page by key": 1000,
-    "past the end by key": 1000,
-    "past the end by key, exact count": 1000,
-    "a range of ids, exact count": 1000,
-    "the rest of a range": 1000,
-    "past the end of a range": 1000,
-    "past the end of a range, exact count": 1000,
-    "offset past the end": 1000,
-    "server cap below the asked limit": 2,
-    "server cap below the asked limit, exact count": 2,
-}
+PAGES = [
+    *["first page, exact count", "next page by key", "offset past the end"],
+    *["past the end by key", "past the end by key, exact count"],
+    *["a range of ids, exact count", "the rest of a range"],
+    *["past the end of a range", "past the end of a range, exact count"],
+    *["server cap below the asked limit"],
+    *["server cap below the asked limit, exact count"],
+]
 ERRORS = ["unknown column", "unknown table", "malformed uuid in a filter"]
 TABLE = "/rest/v1/scraped_videos"
 
@@ -74,7 +69,7 @@ def ask(
 def test_a_reply_is_the_recorded_one(name: str, supabase: LocalSupabase) -> None:
     request, expected = RECORDED[name]["request"], RECORDED[name]["response"]
     more = {"prefer": request["prefer"]} if "prefer" in request else {}
-    supabase.max_rows = PAGES.get(name, 1000)
+    supabase.max_rows = 2 if "server cap" in name else 1000
     key = "another" if name.startswith("gateway") else KEY
     reply = ask(supabase, request["path"], key, **more)
     assert (reply.status_code, reply.reason_phrase) == (

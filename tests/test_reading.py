@@ -22,7 +22,6 @@ from conftest import (
     written,
 )
 from local_supabase import (
-    KEY,
     Fault,
     LocalSupabase,
     Request,
@@ -199,13 +198,6 @@ def test_ids_at_the_borders_of_the_ranges(serve: Serve, extract: Extract) -> Non
     assert durations() == [10, 11, 20, 21, 30, 31, 40, 41]
 
 
-def test_archived_rows_are_not_read(serve: Serve, extract: Extract) -> None:
-    rows = [row(n, duration_seconds=n) for n in range(1, 21)]
-    rows[4]["archived_at"] = rows[15]["archived_at"] = ARCHIVED
-    extract(serve(rows))
-    assert durations() == [n for n in range(1, 21) if n not in (5, 16)]
-
-
 def test_rows_inserted_updated_and_archived_meanwhile_lose_and_double_nothing(
     serve: Serve, extract: Extract
 ) -> None:
@@ -236,21 +228,6 @@ def test_rows_inserted_updated_and_archived_meanwhile_lose_and_double_nothing(
     extract(server)
     found = [n for n in durations() if n not in (120, 130)]
     assert found == [*range(1, 101), *[160] * 16]
-
-
-def test_a_video_that_comes_under_a_new_id_is_taken_once(
-    serve: Serve, extract: Extract
-) -> None:
-    server = serve([row(n, duration_seconds=n) for n in range(1, 31)], max_rows=10)
-
-    def replace(request: Request) -> None:
-        if request.place == (0, 1):
-            server.rows.append(server.rows.pop(0) | {"id": row(99)["id"]})
-
-    server.before_reply = replace
-    said = extract(server)
-    assert durations() == list(range(1, 31))
-    assert "Dropped: 1 duplicated." in said
 
 
 def test_fewer_rows_than_counted_are_no_error_but_said(
@@ -485,16 +462,8 @@ def test_connection_refused_while_the_server_restarts(
 
 
 @pytest.mark.parametrize(
-    ("header", "wait"),
-    [
-        ("0", 1),  # as a real PostgREST says while its database restarts
-        ("7", 7),
-        ("60", 60),
-        ("3600", 60),
-        ("-5", 1),
-        ("soon", 1),
-        ("Fri, 16 Jan 2099 21:07:04 GMT", 1),
-    ],
+    ("header", "wait"),  # a real PostgREST says 0 while its database restarts
+    [("0", 1), ("7", 7), ("60", 60), ("3600", 60), ("-5", 1), ("soon", 1)],
 )
 def test_retry_after_is_obeyed_up_to_a_minute(
     header: str, wait: float, serve: Serve, extract: Extract, waits: list[float]
@@ -664,16 +633,12 @@ def test_two_videos_are_enough(serve: Serve, extract: Extract) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("ALL_PROXY", "socks5://127.0.0.1:1080"),
-        ("HTTPS_PROXY", f"foo://{KEY}"),
-        ("SSL_CERT_FILE", "/nowhere/ca.pem"),
-    ],
+    "setting",
+    ["ALL_PROXY=socks5://localhost:1", "HTTPS_PROXY=foo://x", "SSL_CERT_FILE=/nowhere"],
 )
 def test_a_proxy_or_certificates_that_can_not_be_used(
-    name: str, value: str, serve: Serve, extract: Extract, monkeypatch: Patch
+    setting: str, serve: Serve, extract: Extract, monkeypatch: Patch
 ) -> None:
-    monkeypatch.setenv(name, value)
+    monkeypatch.setenv(*setting.split("="))
     said = extract(serve(10), code=2)
     assert "The environment's proxy or certificates fail: " in said
