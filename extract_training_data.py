@@ -58,16 +58,17 @@ try:
     import httpx  # comes with supabase, and is what it sends requests with
     from dotenv import dotenv_values
     from postgrest import CountMethod, SyncPostgrestClient
-    from pydantic_core import to_json
+    from pydantic_core import to_json  # comes with supabase; spares a tenth of the run
     from supabase import ClientOptions, create_client
 except ImportError as error:
-    sys.exit(f"""This Python lacks the package {error.name}. Make one that has it:
+    sys.exit(f"""The package {error.name} is not installed. In the script's folder:
     python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
-and run the script with that: .venv/bin/python extract_training_data.py""")
+Then run .venv/bin/python extract_training_data.py""")
 
 Video = dict[str, Any]  # a row, as the server sends it
 Inputs = dict[str, Any]  # what a row says of its video, None where it is unknown
-# A usable video: digest, tier, features as VECTOR packs them, names of unknown inputs.
+# A usable video: digest, tier, features as VECTOR packs them, names of unknown inputs
+# with blanks between: a text takes less memory than a tuple.
 Sample = tuple[bytes, int, bytes, str]
 Samples = list[Sample]
 
@@ -108,8 +109,8 @@ OPEN_TO_OTHERS = re.compile(r"http://(?!(localhost|127\.0\.0\.1)(:|/|$))")
 SETTINGS_ADVICE = """Are SUPABASE_URL and SUPABASE_SECRET_KEY those of the project
 that holds the table scraped_videos, with all the columns that README.md names?
 A setting in the environment wins over .env.local, and that over .env."""
-LATER_ADVICE = """Is SUPABASE_URL right, and this machine online? A paused project is
-restored in the Supabase dashboard; https://status.supabase.com shows outages."""
+OUTAGE_ADVICE = """Is SUPABASE_URL a Supabase project, and this machine online? A paused
+project is restored in the dashboard; https://status.supabase.com shows outages."""
 TOO_FEW_ADVICE = """Are the columns views and duration_seconds filled? If no row came
 at all: under row-level security, a publishable (anon) key may see none."""
 
@@ -159,7 +160,7 @@ def collect(
             samples.append((digest(video, seed), tier, vector, unknown))
     samples.sort(key=itemgetter(0))
     distinct = [min(twins) for _, twins in groupby(samples, key=itemgetter(0))]
-    dropped += Counter(duplicated=len(samples) - len(distinct))  # none of 0
+    dropped["duplicated"] = len(samples) - len(distinct)
     return distinct, dropped
 
 
@@ -193,9 +194,8 @@ def number(value: Any) -> float | None:
     >>> number(12), number("12"), number(-1), number(True), number("1e3")
     (12, 12.0, None, None, None)
     """
-    if type(value) is int and value >= 0:  # isinstance() would take true, too
-        return value
-    if type(value) is float and 0 <= value < inf:
+    # Not isinstance(), which would take true for a number.
+    if (type(value) is int or type(value) is float) and 0 <= value < inf:
         return value
     if type(value) is str and value.isascii() and value.isdigit():
         return number(float(value))
@@ -217,27 +217,27 @@ def upload_time(value: Any) -> datetime | None:
         return None
 
 
-def features(video: Inputs) -> dict[str, float]:
+def features(known: Inputs) -> dict[str, float]:
     """Return the 15 features of a usable video, each in [0, 1].
 
-    Each line is all that there is to a feature: its name, its formula and cap, and what
-    it is if the input is unknown. A count that is unknown is 0.
+    A 16th is one more line here: name, formula, cap, and what it is if its input is
+    unknown. A new column also has to stand in COLUMNS and inputs().
     """
-    views, likes = video["views"], video["likes"] or 0
-    shares, comments = video["shares"] or 0, video["comments"] or 0
-    followers, posted = video["followers"], video["uploaded_at"]
+    views, likes = known["views"], known["likes"] or 0
+    shares, comments = known["shares"] or 0, known["comments"] or 0
+    followers, posted = known["followers"], known["uploaded_at"]
     # fmt: off
     return {
         "shareRate":          clamp(shares / views),
         "commentRate":        clamp(comments / views),
         "likeRate":           clamp(likes / views),
-        "saveRate":           clamp((video["bookmarks"] or 0) / views),
+        "saveRate":           clamp((known["bookmarks"] or 0) / views),
         "shareToLikeRatio":   clamp(shares / likes) if likes else 0.0,
         "commentToLikeRatio": clamp(comments / likes) if likes else 0.0,
-        "durationSeconds":    clamp(video["duration_seconds"] / MAX_DURATION),
-        "hashtagCount":       clamp(len(video["hashtags"] or "") / MAX_HASHTAGS),
-        "hasTrendingSound":   1.0 if video["sound_name"] else 0.0,
-        "captionLength":      clamp(utf16_length(video["description"] or "") / MAX_CAPTION_LENGTH),
+        "durationSeconds":    clamp(known["duration_seconds"] / MAX_DURATION),
+        "hashtagCount":       clamp(len(known["hashtags"] or []) / MAX_HASHTAGS),
+        "hasTrendingSound":   1.0 if known["sound_name"] else 0.0,
+        "captionLength":      clamp(utf16_length(known["description"] or "") / MAX_CAPTION_LENGTH),
         "hasFollowerData":    0.0 if followers is None else 1.0,
         "followerTier":       UNKNOWN if followers is None else follower_tier(followers),
         "viewsPerFollower":   clamp(views / followers / MAX_VIEWS_PER_FOLLOWER) if followers else 0.0,
@@ -269,19 +269,20 @@ def follower_tier(followers: float) -> float:
     return FOLLOWER_TIERS[bisect_right(FOLLOWER_BOUNDS, followers)]
 
 
+# The names are the same for any video.
 FEATURE_NAMES = tuple(features(inputs({"views": 1, "duration_seconds": 1})))
 VECTOR = Struct(f"{len(FEATURE_NAMES)}d")  # 120 bytes a video; a list would take 500
 
 
-def weighted_engagement_score(video: Inputs) -> float:
+def weighted_engagement_score(known: Inputs) -> float:
     """Return the WES of a video that has views. It has no upper limit.
 
     >>> weighted_engagement_score({"views": 100, "likes": 5, "comments": 2, "shares": 1})
     0.12
     """
-    likes, comments, shares = video["likes"], video["comments"], video["shares"]
+    likes, comments, shares = known["likes"], known["comments"], known["shares"]
     engagement = (likes or 0) + 2 * (comments or 0) + 3 * (shares or 0)
-    return float(engagement / video["views"])
+    return float(engagement / known["views"])
 
 
 def virality_tier(wes: float, thresholds: Sequence[float]) -> int:
@@ -308,17 +309,17 @@ def split(samples: Samples) -> tuple[Samples, Samples]:
     Both are shuffled. When videos come or go, only those at the border change sides.
     """
     cut = len(samples) * 4 // 5
-    return shuffled(samples[:cut]), shuffled(samples[cut:])
+    return shuffle(samples[:cut]), shuffle(samples[cut:])
 
 
-def shuffled(samples: Samples) -> Samples:
+def shuffle(samples: Samples) -> Samples:
     """Shuffle samples in canonical order, in place, by Fisher-Yates; return them.
 
     Position i is swapped with one of 0 to i, drawn by the digest at i, where no swap
     has been yet: by all of its bits, as the first ones rise with i.
     """
-    for i, (drawn, _, _, _) in enumerate(samples):
-        j = int.from_bytes(drawn) % (i + 1)
+    for i, (digest_here, _, _, _) in enumerate(samples):
+        j = int.from_bytes(digest_here) % (i + 1)
         samples[i], samples[j] = samples[j], samples[i]
     return samples
 
@@ -330,21 +331,22 @@ def shuffled(samples: Samples) -> Samples:
 class IdRange:
     """A part of the ids, and how far it is read."""
 
-    after: str  # the last id seen; at first the one before the range, "" if none is
+    after: str  # the last id seen, or the one before the range; "" if there is none
     last: str  # the highest id of the range
-    left: int = 0  # rows still to come, as last counted; none: the server counts anew
+    left: int = 0  # rows still expected; if there are none, the server is to count anew
     failures: int = 0  # attempts at the next page that failed
     ended: bool = False
 
     def go_on(self, page: Any) -> None:
-        """Take note of a page: of where the next one begins, if there is one."""
+        """Take note of a page: `data`, its rows, and `count`, None if not asked for."""
         self.failures = 0
-        self.left = (self.left if page.count is None else page.count) - len(page.data)
         if page.data:
+            counted = self.left if page.count is None else page.count
+            self.left = counted - len(page.data)
             self.after = page.data[-1]["id"]
-        else:  # the end, if the count says so; if it was not asked for, it is now
-            self.ended = page.count == 0
+        else:  # the end only if it was counted; if not, it is asked for anew, counted
             self.left = 0
+            self.ended = page.count == 0
 
 
 @dataclass
@@ -353,18 +355,16 @@ class Progress:
 
     read: int = 0
     counts: dict[str, int] = field(default_factory=dict)  # by the range's last id
-    next_line: float = 0  # where a log gets its next line, in rows
+    next_line: float = 0  # rows at which a log gets its next line
 
     def note(self, part: IdRange, page: Any) -> None:
         """Show how far it is: in one line that is rewritten, in a log now and then."""
         self.read += len(page.data)
         if page.count is not None:
             self.counts.setdefault(part.last, page.count)
-        total, known = sum(self.counts.values()), len(self.counts) == READERS
-        if known and sys.stderr.isatty():
-            say(f"{self.read:,} of {total:,} rows", end="")
-        elif known and self.read >= self.next_line:
-            say(f"{self.read:,} of {total:,} rows")
+        total, terminal = sum(self.counts.values()), sys.stderr.isatty()
+        if len(self.counts) == READERS and (terminal or self.read >= self.next_line):
+            say(f"{self.read:,} of {total:,} rows", end="" if terminal else "\n")
             self.next_line = self.read + total / LOG_LINES
 
 
@@ -417,21 +417,22 @@ def in_background(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
     return future
 
 
-def wait_out(faults: list[PassingFault], attempts: int, read: int) -> None:
-    """Say what happened and wait before the next attempt. Raises Failure after five."""
+def wait_out(faults: list[PassingFault], failures: int, read: int) -> None:
+    """Say what happened and wait for the next attempt. Raises Failure if all failed."""
     problem = f"{faults[0]}, after {read:,} rows"
-    if attempts > len(RETRY_WAITS):
-        raise Failure(f"{problem} and {attempts} attempts.\n{LATER_ADVICE}")
-    seconds = max(RETRY_WAITS[attempts - 1], *[fault.retry_after for fault in faults])
+    if failures > len(RETRY_WAITS):
+        raise Failure(f"{problem} and {failures} attempts.\n{OUTAGE_ADVICE}")
+    seconds = max(RETRY_WAITS[failures - 1], *[fault.retry_after for fault in faults])
     say(f"{problem}. Trying again in {seconds:g} s.")
     sleep(seconds)
 
 
 def fetch_page(client: SyncPostgrestClient, part: IdRange) -> Any:
-    """Return the next 1,000 rows of a range, counted if they may be the last.
+    """Return the next page of a range: its rows, `data`, and their `count`.
 
-    They begin after the last id seen: an offset would shift whenever a row before it
-    comes or goes. Raises PassingFault or Failure.
+    The count is asked for at first, and when no more rows are expected. A page begins
+    after the last id seen: an offset would shift whenever a row before it comes or
+    goes. Raises PassingFault or Failure.
     """
     count = None if part.left > 0 else CountMethod.exact
     query = client.table(TABLE).select(COLUMNS, count=count).is_("archived_at", None)
@@ -452,7 +453,7 @@ def fetch_page(client: SyncPostgrestClient, part: IdRange) -> Any:
     if not orderly:
         raise PassingFault("The reply's rows are not in order or not in their range")
     if (count and page.count is None) or (page.count and not page.data):
-        raise PassingFault("The reply lacks the count of the rows, or the rows")
+        raise PassingFault("The reply is empty, or lacks the count of the rows")
     return page
 
 
@@ -468,13 +469,13 @@ def refusal(response: httpx.Response) -> Failure | PassingFault:
     if response.has_redirect_location:
         parts.append(f"redirected to {response.headers['location']}, but not followed")
     problem = printable(": ".join(map(str, filter(None, parts))), response.request)
-    code = body.get("code")
+    code = body.get("code")  # 57014: the query took longer than the database allows
     crashed = status == 400 and code == ""  # PostgreSQL did, under PostgREST
-    if not (status in (408, 429) or status >= 500 or code == "57014" or crashed):
-        return Failure(f"{problem}.\n{SETTINGS_ADVICE}")
-    fault, wanted = PassingFault(problem), number(response.headers.get("retry-after"))
-    fault.retry_after = min(wanted or 0, MAX_RETRY_AFTER)
-    return fault
+    if status in (408, 429) or status >= 500 or code == "57014" or crashed:
+        fault, wanted = PassingFault(problem), response.headers.get("retry-after")
+        fault.retry_after = min(number(wanted) or 0, MAX_RETRY_AFTER)
+        return fault
+    return Failure(f"{problem}.\n{SETTINGS_ADVICE}")
 
 
 def printable(text: str, request: httpx.Request) -> str:
@@ -486,7 +487,7 @@ def printable(text: str, request: httpx.Request) -> str:
 def connect(url: str, key: str) -> SyncPostgrestClient:
     """Return a client for tables, whose own retries are off.
 
-    Raises Unusable if the environment's proxy or certificates are.
+    Raises Unusable if the environment's proxy or certificates or the port can't be.
     """
     # The client's own errors lack the status and Retry-After. A redirect raises, too:
     # the key must not go to another host.
@@ -496,9 +497,7 @@ def connect(url: str, key: str) -> SyncPostgrestClient:
         options = ClientOptions(httpx_client=http, postgrest_client_retry=False)
         return create_client(url, key, options).postgrest
     except (ValueError, ImportError, OSError) as error:
-        raise Unusable(
-            f"The environment's proxy or certificates fail: {error}"
-        ) from None
+        raise Unusable(f"The proxy, certificates or port fail: {error}") from None
 
 
 # --- Writing
@@ -522,6 +521,7 @@ def training_json(train: Samples, test: Samples, generated_at: str) -> Iterator[
         yield f'  "{name}": {{\n    "features": ['
         separator = "\n"
         for page in vectors(samples):
+            # Without the outer brackets, a vector to a line.
             yield separator + to_json(page).decode()[1:-1].replace("],[", "],\n[")
             separator = ",\n"
         yield f'\n    ],\n    "labels": {[tier for _, tier, _, _ in samples]},\n'
@@ -565,20 +565,18 @@ def percent(share: float) -> str:
 def row_lines(samples: Samples, dropped: Counter[str], counted: int) -> Iterator[str]:
     """Yield lines on the rows that were read, and on the inputs that are unknown."""
     read = len(samples) + dropped.total()
-    reasons = ", ".join(f"{rows:,} {reason}" for reason, rows in dropped.items())
+    reasons = ", ".join(f"{n:,} {reason}" for reason, n in dropped.items() if n)
     yield f"Read {read:,} rows, used {len(samples):,}."
     yield f"Dropped: {reasons or 'none'}."
     if read < counted:
         yield f"{counted - read:,} fewer than at the start: archived or deleted since."
-    unknown: Counter[str] = Counter()
-    for names, videos in Counter(map(itemgetter(3), samples)).items():
-        unknown.update(dict.fromkeys(names.split(), videos))
+    unknown = Counter(name for _, _, _, names in samples for name in names.split())
     shares = [(name, n / len(samples)) for name, n in unknown.most_common()]
     listed = ", ".join(f"{name} {percent(share)}" for name, share in shares)
     yield textwrap.fill(f"Unknown: {listed or 'nothing'}.", width=80)
     for name, share in shares:
         if share > MOSTLY_UNKNOWN:
-            yield f"{percent(share)} lack {name}: has what fills the table stopped filling it?"
+            yield f"{percent(share)} lack {name}: did what fills the table stop that?"
 
 
 def tier_lines(samples: Samples, baseline: dict[str, Any]) -> Iterator[str]:
@@ -600,18 +598,18 @@ def tier_lines(samples: Samples, baseline: dict[str, Any]) -> Iterator[str]:
             remarks.append(f"Tier {tier} is empty: is the baseline from other data?")
         elif usual and abs(share - usual) > TIER_TOLERANCE:
             compared = f"{percent(share)} here, {expected} in the baseline"
-            remarks.append(f"Tier {tier}: {compared}. Is that from other data?")
+            remarks.append(f"Tier {tier}: {compared}. Is that of other data?")
     yield from remarks
 
 
 def feature_lines(samples: Samples) -> Iterator[str]:
     """Yield a table of the features: minimum, mean, maximum, shares of 0 and of 1."""
     yield f"{'Feature':24}{'minimum':>9}{'mean':>9}{'maximum':>9}{'at 0':>9}{'at 1':>9}"
-    pages = [
+    pages = [  # for each page, five figures of each feature
         [(min(c), sum(c), max(c), c.count(0.0), c.count(1.0)) for c in zip(*page)]
         for page in vectors(samples)
     ]
-    for name, figures in zip(FEATURE_NAMES, zip(*pages)):
+    for name, figures in zip(FEATURE_NAMES, zip(*pages)):  # by feature, not by page
         lows, sums, highs, zeros, ones = zip(*figures)
         mean, zero, one = [sum(column) / len(samples) for column in (sums, zeros, ones)]
         extent = f"{min(lows):9.5f}{mean:9.5f}{max(highs):9.5f}"
@@ -632,7 +630,7 @@ def read_settings(environ: Mapping[str, str]) -> tuple[str, str]:
     except (OSError, UnicodeError) as error:
         raise Unusable(f".env.local or .env can't be read as UTF-8: {error}") from None
 
-    def find(*names: str) -> str:
+    def find(*names: str) -> str:  # the environment first, then the files
         values = [some.get(name) or "" for some in (environ, *files) for name in names]
         return next(filter(None, map(str.strip, values)), "")
 
@@ -642,10 +640,11 @@ def read_settings(environ: Mapping[str, str]) -> tuple[str, str]:
     wrong = [n for n, (text, form) in settings.items() if not form.fullmatch(text)]
     if wrong:
         raise Unusable(
-            f"Missing or malformed: {' and '.join(wrong)}.\n"
-            "They look like https://abcdefgh.supabase.co and sb_secret_..., and stand\n"
-            "in .env.local, .env or the environment. Where to find them: .env.example.\n"
-            f"Copy that, and fill it in: {ENV_FILES[-1]}"
+            f"Missing or malformed: {' and '.join(wrong)}. Settings look like\n"
+            "    SUPABASE_URL=https://abcdefgh.supabase.co\n"
+            "    SUPABASE_SECRET_KEY=sb_secret_...\n"
+            "in the environment, in .env.local, or in .env, which begins as a copy of\n"
+            f".env.example; that says where to find them. It belongs into\n{HERE}"
         )
     if OPEN_TO_OTHERS.match(url):
         say("Warning: SUPABASE_URL is plain http: others may read the key on its way.")
@@ -654,7 +653,7 @@ def read_settings(environ: Mapping[str, str]) -> tuple[str, str]:
 
 
 def read_baseline(path: Path) -> tuple[dict[str, Any], list[float]]:
-    """Return the baseline, its tiers in order, and the lowest WES of tiers 2 to 5.
+    """Return the baseline with its tiers put in order, and the lowest WES of 2 to 5.
 
     Raises Unusable for a file that can't be read, or whose tiers make no sense.
     """
@@ -662,26 +661,27 @@ def read_baseline(path: Path) -> tuple[dict[str, Any], list[float]]:
         baseline = json.loads(path.read_text(encoding="utf-8-sig"))
         entries = baseline["virality_tiers"]
         entries.sort(key=itemgetter("tier"))
-        thresholds = [entry["weighted_score_threshold"]["min"] for entry in entries]
+        lowest = [entry["weighted_score_threshold"]["min"] for entry in entries]
         if [entry["tier"] for entry in entries] != TIERS:
             raise ValueError("its tiers are not 1 to 5, once each")
-        if not all(map(isfinite, thresholds)) or thresholds != sorted({*thresholds}):
+        if not all(map(isfinite, lowest)) or not all(map(lt, lowest, lowest[1:])):
             raise ValueError("its thresholds are not finite numbers that ascend")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unusable(
-            f"The baseline {path}\ncan't be used: {type(error).__name__}: {error}.\n"
-            "Restore the one that came with the script, or name one with --baseline."
+            f"The baseline {path}\ncan't be used: {error}.\n"
+            "Restore the one that came with the script, whose virality_tiers have a tier\n"
+            "and a weighted_score_threshold with min each, or name another: --baseline."
         ) from None
-    return baseline, thresholds[1:]
+    return baseline, lowest[1:]
 
 
 def resolve_output(path: Path) -> Path:
     """Return the file to write, links followed. Raises Unusable if it can't be one."""
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
-        raise Unusable(f"--output {path} is a folder or a device, not a file.")
+        raise Unusable(f"--output {path} is a folder or a device. Name a file.")
     try:
-        with tempfile.TemporaryFile(dir=target.parent):
+        with tempfile.TemporaryFile(dir=target.parent):  # to see whether it can be
             return target
     except OSError as error:
         problem = f"Can't write to the folder {target.parent}: {error.strerror}."
@@ -691,10 +691,13 @@ def resolve_output(path: Path) -> Path:
 def timestamp(environ: Mapping[str, str]) -> str:
     """Return SOURCE_DATE_EPOCH, if it is set, else the time now, as ISO 8601 in UTC.
 
-    https://reproducible-builds.org/specs/source-date-epoch/
+    https://reproducible-builds.org/specs/source-date-epoch/. Raises Unusable.
     """
     epoch = environ.get("SOURCE_DATE_EPOCH")
-    time = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    try:
+        time = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    except (ValueError, OverflowError):
+        raise Unusable("SOURCE_DATE_EPOCH must be whole seconds since 1970.") from None
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -713,14 +716,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         description="Turn the scraped videos of a Supabase project into training data.",
         epilog="Exit codes: 0 written, 1 failed, 2 usage or settings, 130 interrupted.",
     )
-    for name, kind, metavar, default, text in (
-        ("--output", Path, "PATH", "training-data.json", "default: %(default)s"),
-        ("--baseline", Path, "PATH", BASELINE, "default: the one beside the script"),
-        ("--seed", int, "N", 42, "another draws another split; default: %(default)s"),
+    for name, kind, shape, default, text in (
+        ("--output", Path, "PATH", "training-data.json", "the file (%(default)s)"),
+        ("--baseline", Path, "PATH", BASELINE, "the tiers (the file by the script)"),
+        ("--seed", int, "N", 42, "for the split and its order (%(default)s)"),
     ):
-        parser.add_argument(
-            name, type=kind, metavar=metavar, default=default, help=text
-        )
+        parser.add_argument(name, type=kind, metavar=shape, default=default, help=text)
     return parser.parse_args(argv)
 
 
@@ -731,6 +732,7 @@ def run(arguments: argparse.Namespace) -> None:
     url, key = read_settings(os.environ)
     baseline, thresholds = read_baseline(arguments.baseline)
     target = resolve_output(arguments.output)
+    generated_at = timestamp(os.environ)
 
     progress = Progress()
     with connect(url, key) as client:
@@ -740,7 +742,7 @@ def run(arguments: argparse.Namespace) -> None:
         found = f"{progress.read:,} rows in {TABLE}, {len(samples)} of them usable"
         raise Failure(f"{found}: two are needed.\n{TOO_FEW_ADVICE}")
     train, test = split(samples)
-    size = write_whole(target, training_json(train, test, timestamp(os.environ)))
+    size = write_whole(target, training_json(train, test, generated_at))
     report = [
         row_lines(samples, dropped, sum(progress.counts.values())),
         tier_lines(samples, baseline),
@@ -757,9 +759,9 @@ def run(arguments: argparse.Namespace) -> None:
     say("\n\n".join("\n".join(lines) for lines in report))
 
 
-def terminate(number: int, frame: object) -> None:
+def terminate(signum: int, frame: object) -> None:
     """Raise SystemExit at SIGTERM, as Ctrl-C raises KeyboardInterrupt."""
-    sys.exit(128 + number)
+    raise SystemExit
 
 
 def main(argv: Sequence[str] | None = None) -> int:

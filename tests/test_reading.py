@@ -335,7 +335,7 @@ def ids_reply(*ids: str) -> Fault:
 
 NO_ROWS = "The reply is not a JSON array of rows"
 NO_ORDER = "The reply's rows are not in order or not in their range"
-NO_COUNT = "The reply lacks the count of the rows, or the rows"
+NO_COUNT = "The reply is empty, or lacks the count of the rows"
 FAULTS: dict[str, tuple[Fault, str]] = {  # what happens, and what the script says
     "408": (http_reply(408), "HTTP 408 Request Timeout"),
     "429": (http_reply(429, retry_after="7"), "HTTP 429 Too Many Requests"),
@@ -498,7 +498,7 @@ def test_a_server_that_stays_down_is_asked_five_times_by_each_range(
     ]
     assert waits == [1, 2, 4, 8]
     assert said.count("Trying again") == 4
-    assert ", after 0 rows and 5 attempts.\nIs SUPABASE_URL right, and this" in said
+    assert ", after 0 rows and 5 attempts.\nIs SUPABASE_URL a Supabase proj" in said
     assert said.endswith("\nNothing was written.\n")
 
 
@@ -641,4 +641,4 @@ def test_a_proxy_or_certificates_that_can_not_be_used(
 ) -> None:
     monkeypatch.setenv(*setting.split("="))
     said = extract(serve(10), code=2)
-    assert "The environment's proxy or certificates fail: " in said
+    assert "Error: The proxy, certificates or port fail: " in said

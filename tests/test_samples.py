@@ -302,7 +302,7 @@ def test_rows_without_views_or_duration_are_dropped_and_counted() -> None:
     rows = [*viewless, *timeless, neither, video(1), few]
     samples, dropped = script.collect(rows, THRESHOLDS, 42)
     assert {sample[0] for sample in samples} == {digest(1), digest(2)}
-    assert dropped == {"without views": 4, "without duration": 2}
+    assert dropped == Counter({"without views": 4, "without duration": 2})
 
 
 def test_the_canonical_order_is_that_of_the_digests_whatever_that_of_the_rows() -> None:
