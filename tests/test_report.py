@@ -30,7 +30,7 @@ def samples(
     """Return so many samples of each tier, from 1 on."""
     packed = script.VECTOR.pack(*[vector] * 15)
     return [
-        (b"", tier, packed, unknown)
+        (bytes(32) + packed, tier, unknown)
         for tier, count in enumerate(counts, 1)
         for _ in range(count)
     ]
@@ -212,7 +212,7 @@ def test_the_figures_of_the_features(count: int) -> None:
         ]
         for i in range(count)
     ]
-    used = [(b"", 1, script.VECTOR.pack(*vector), "") for vector in vectors]
+    used = [(bytes(32) + script.VECTOR.pack(*vector), 1, "") for vector in vectors]
     lines = list(script.feature_lines(used))[1:]
     for k, line in enumerate(lines):
         column = [vector[k] for vector in vectors]

@@ -50,7 +50,12 @@ def video(number: int, **columns: Any) -> dict[str, Any]:
 
 def duration(sample: script.Sample) -> int:
     """Return the duration of a sample in seconds, by which rows are told apart."""
-    return round(script.VECTOR.unpack(sample[2])[6] * 180)
+    return round(unpack(sample)[6] * 180)
+
+
+def unpack(sample: script.Sample) -> tuple[float, ...]:
+    """Return the features of a sample."""
+    return script.VECTOR.unpack(sample[0][32:])
 
 
 def digest(video_id: int | str, seed: int = 42) -> bytes:
@@ -109,11 +114,11 @@ def test_what_is_unknown_of_a_video(
     name: str, unknown: list[Any], values: list[Any]
 ) -> None:
     for value in unknown:
-        assert [sample[3] for sample in collect(PLAIN | {name: value})] == [name]
+        assert [sample[2] for sample in collect(PLAIN | {name: value})] == [name]
     for value in values:
-        assert [sample[3] for sample in collect(PLAIN | {name: value})] == [""]
+        assert [sample[2] for sample in collect(PLAIN | {name: value})] == [""]
     absent = {key: value for key, value in PLAIN.items() if key != name}
-    assert collect(absent)[0][3] == name
+    assert collect(absent)[0][2] == name
 
 
 # --- The features
@@ -254,9 +259,9 @@ def test_any_row_gives_15_numbers_from_0_to_1_or_is_dropped(
         rows.append(columns | {"platform_video_id": number})
     samples, dropped = script.collect(rows, THRESHOLDS, 42)
     assert len(samples) + dropped.total() == 100
-    for _, tier, vector, _ in samples:
-        assert all(0 <= value <= 1 for value in script.VECTOR.unpack(vector))
-        assert 1 <= tier <= 5
+    for sample in samples:
+        assert all(0 <= value <= 1 for value in unpack(sample))
+        assert 1 <= sample[1] <= 5
     text = "".join(script.training_json(samples, samples, "now"))
     json.loads(text, parse_constant=pytest.fail)
 
@@ -283,15 +288,15 @@ def test_a_comment_weighs_two_likes_and_a_share_three() -> None:
 # --- The canonical order
 
 
-def test_a_sample_is_digest_tier_features_and_what_is_unknown() -> None:
-    [(drawn, tier, vector, unknown)] = collect(
+def test_a_sample_is_digest_and_features_tier_and_what_is_unknown() -> None:
+    [sample] = collect(
         video(90, likes=10, comments=None, shares=10, followers=None), seed=7
     )
-    assert drawn == digest(90, seed=7)
-    assert tier == 1  # (10 + 3 * 10) / 1000
-    features = dict(zip(script.FEATURE_NAMES, script.VECTOR.unpack(vector)))
+    assert script.digest_of(sample) == sample[0][:32] == digest(90, seed=7)
+    features = dict(zip(script.FEATURE_NAMES, unpack(sample)))
     assert (features["likeRate"], features["durationSeconds"]) == (0.01, 0.5)
-    assert unknown.split() == ["comments", "followers"]
+    assert sample[1] == 1  # (10 + 3 * 10) / 1000
+    assert sample[2].split() == ["comments", "followers"]
 
 
 def test_rows_without_views_or_duration_are_dropped_and_counted() -> None:
@@ -301,21 +306,21 @@ def test_rows_without_views_or_duration_are_dropped_and_counted() -> None:
     few = video(2, views=0.5, duration_seconds="1")  # little, but not nothing
     rows = [*viewless, *timeless, neither, video(1), few]
     samples, dropped = script.collect(rows, THRESHOLDS, 42)
-    assert {sample[0] for sample in samples} == {digest(1), digest(2)}
+    assert set(map(script.digest_of, samples)) == {digest(1), digest(2)}
     assert dropped == Counter({"without views": 4, "without duration": 2})
 
 
 def test_the_canonical_order_is_that_of_the_digests_whatever_that_of_the_rows() -> None:
     rows = [video(number) for number in range(1, 100)]
     samples = collect(*rows)
-    assert [sample[0] for sample in samples] == sorted(map(digest, range(1, 100)))
+    assert [*map(script.digest_of, samples)] == sorted(map(digest, range(1, 100)))
     assert collect(*reversed(rows)) == samples
 
 
 def test_the_platform_makes_another_video() -> None:
     other = hashlib.sha256(b"42/other/7").digest()
     both = collect(video(7), video(7, platform="other"))
-    assert {sample[0] for sample in both} == {other, digest(7)}
+    assert set(map(script.digest_of, both)) == {other, digest(7)}
 
 
 def test_a_video_that_comes_twice_is_taken_once_whichever_row_comes_first() -> None:
@@ -334,7 +339,7 @@ def test_a_video_that_comes_twice_is_taken_once_whichever_row_comes_first() -> N
 
 def test_the_first_four_fifths_are_the_train_set_rounded_down() -> None:
     for count, train in ((2, 1), (4, 3), (5, 4), (9, 7), (10, 8), (7358, 5886)):
-        samples = [(digest(n), 1, b"", "") for n in range(count)]
+        samples = [(digest(n), 1, "") for n in range(count)]
         sets = script.split(sorted(samples))
         assert [len(part) for part in sets] == [train, count - train]
         assert max(sets[0]) < min(sets[1])
@@ -342,7 +347,7 @@ def test_the_first_four_fifths_are_the_train_set_rounded_down() -> None:
 
 def test_each_set_is_shuffled_by_fisher_yates_with_its_digests_as_draws() -> None:
     """Written again, the other way round: from the draws to the order."""
-    samples = sorted((digest(n), 1, b"", "") for n in range(500))
+    samples = sorted((digest(n), 1, "") for n in range(500))
     for part, found in ((samples[:400], 0), (samples[400:], 1)):
         order: list[script.Sample] = []
         for i, sample in enumerate(part):
@@ -357,7 +362,7 @@ def orders(count: int, seeds: int) -> list[tuple[list[int], list[int]]]:
     sets = []
     for seed in range(seeds):
         numbers = {digest(number, seed): number for number in range(count)}
-        samples = [(drawn, 1, b"", "") for drawn in sorted(numbers)]
+        samples = [(drawn, 1, "") for drawn in sorted(numbers)]
         train, test = script.split(samples)
         sets.append(([numbers[s[0]] for s in train], [numbers[s[0]] for s in test]))
     return sets
@@ -386,7 +391,7 @@ def test_when_videos_are_added_or_archived_few_change_sides(
     """As many as in the real table; `most` is one, or 4 standard deviations."""
     for seed in range(10):
         before, after = (
-            script.split(sorted((digest(n, seed), 1, b"", "") for n in range(count)))
+            script.split(sorted((digest(n, seed), 1, "") for n in range(count)))
             for count in (7358, 7358 + change)
         )
         assert len(set(before[1]) & set(after[0])) <= most
@@ -407,7 +412,7 @@ def test_the_example_that_the_file_opens_with() -> None:
         r"(\{.*\}).*\[(.*), \.\.\.\], (\d)", script.__doc__ or "", re.DOTALL
     )
     assert found
-    [(_, tier, vector, unknown)] = collect(json.loads(found[1]))
+    [sample] = collect(json.loads(found[1]))
     shown = [float(text) for text in found[2].split(", ")]
-    assert list(script.VECTOR.unpack(vector))[: len(shown)] == shown
-    assert (str(tier), unknown) == (found[3], "")
+    assert list(unpack(sample))[: len(shown)] == shown
+    assert (str(sample[1]), sample[2]) == (found[3], "")

@@ -20,7 +20,8 @@ import extract_training_data as script
 
 def sample(tier: int, *start: float) -> script.Sample:
     """Return a sample whose vector begins with these numbers and ends in halves."""
-    return (b"", tier, script.VECTOR.pack(*start, *[0.5] * (15 - len(start))), "")
+    vector = script.VECTOR.pack(*start, *[0.5] * (15 - len(start)))
+    return (bytes(32) + vector, tier, "")
 
 
 def test_the_exact_form() -> None:
@@ -66,7 +67,7 @@ def test_each_vector_stands_once_on_its_line(count: int) -> None:
 @given(st.lists(st.floats(0, 1), min_size=15, max_size=15))
 def test_a_feature_reads_back_to_the_last_bit(vector: list[float]) -> None:
     packed = script.VECTOR.pack(*vector)
-    text = "".join(script.training_json([(b"", 1, packed, "")], [], "now"))
+    text = "".join(script.training_json([(bytes(32) + packed, 1, "")], [], "now"))
     assert script.VECTOR.pack(*json.loads(text)["trainSet"]["features"][0]) == packed
 
 
@@ -77,7 +78,7 @@ def test_the_sets_in_the_file_are_those_of_the_split(
     extract(serve(rows), "--seed", "7")
     samples, _ = script.collect(rows, [1, 2, 3, 4], 7)
     train, test = script.split(samples)
-    order = [round(script.VECTOR.unpack(s[2])[6] * 180) for s in train + test]
+    order = [round(script.VECTOR.unpack(s[0][32:])[6] * 180) for s in train + test]
     assert [round(vector["durationSeconds"] * 180) for vector in vectors()] == order
     data = written()
     assert [data[part]["count"] for part in ("trainSet", "testSet")] == [80, 20]
