@@ -367,8 +367,8 @@ class Progress:
     def note(self, part: IdRange, page: Any) -> None:
         """Show how far it is: in one line that is rewritten, in a log now and then."""
         self.read += len(page.data)
-        if page.count is not None:
-            self.counts.setdefault(part.last, page.count)
+        # The first page is counted always, and setdefault() keeps to its count.
+        self.counts.setdefault(part.last, page.count)
         total, terminal = sum(self.counts.values()), sys.stderr.isatty()
         if len(self.counts) == READERS and (terminal or self.read >= self.next_line):
             say(f"{self.read:,} of {total:,} rows", end="" if terminal else "\n")
