@@ -37,19 +37,19 @@ import re
 import signal
 import tempfile
 import textwrap
+from _thread import start_new_thread
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import groupby, pairwise
-from math import inf, isfinite
+from math import isfinite
 from operator import itemgetter, lt
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from struct import Struct
-from threading import Thread
 from time import monotonic, sleep
 from typing import Any
 from uuid import UUID
@@ -106,9 +106,8 @@ URL_FORM = re.compile(r"https?://[\w-]+(\.[\w-]+)*(:\d+)?(/[\w./~-]*)?", re.ASCI
 KEY_FORM = re.compile(r"[\w.-]+", re.ASCII)  # sb_secret_..., or a JWT
 OPEN_TO_OTHERS = re.compile(r"http://(?!(localhost|127\.0\.0\.1)(:|/|$))")
 
-SETTINGS_ADVICE = """Are SUPABASE_URL and SUPABASE_SECRET_KEY those of the project
-that holds the table scraped_videos, with all the columns that README.md names?
-A setting in the environment wins over .env.local, and that over .env."""
+SETTINGS_ADVICE = """Are SUPABASE_URL and SUPABASE_SECRET_KEY those of the project whose
+table scraped_videos has the columns in README.md? The environment wins over .env files."""
 OUTAGE_ADVICE = """Is SUPABASE_URL a Supabase project, and this machine online? A paused
 project is restored in the dashboard; https://status.supabase.com shows outages."""
 TOO_FEW_ADVICE = """Are the columns views and duration_seconds filled? If no row came
@@ -146,7 +145,7 @@ def collect(
     inserted anew meanwhile, is taken once, the same whichever came first.
     """
     samples: Samples = []
-    dropped: Counter[str] = Counter()
+    dropped = Counter({"without views": 0, "without duration": 0})  # in this order
     for video in videos:
         known = inputs(video)
         if not known["views"]:
@@ -194,13 +193,10 @@ def number(value: Any) -> float | None:
     >>> number(12), number("12"), number(-1), number(True), number("1e3")
     (12, 12.0, None, None, None)
     """
-    if type(value) is int and value >= 0:  # isinstance() would take true, too
-        return value
-    if type(value) is float and 0 <= value < inf:
-        return value
     if type(value) is str and value.isascii() and value.isdigit():
         return number(float(value))
-    return None
+    # Not isinstance(): true is an int to it. Above 1e300, quotients may be too large.
+    return value if type(value) in (int, float) and 0 <= value < 1e300 else None
 
 
 def upload_time(value: Any) -> datetime | None:
@@ -379,49 +375,51 @@ def fetch_videos(client: SyncPostgrestClient, progress: Progress) -> Iterator[Vi
     """Yield each row that is not archived once, whatever is written meanwhile.
 
     READERS ranges of ids are read side by side. After a fault, no page is asked for
-    until the others have come; then all ranges wait, so that an outage is one wait.
+    until the others have come or failed; then all wait, so that an outage is one wait.
     Raises Failure if a page can't be had.
     """
     lasts = [UUID(int=2**128 * n // READERS - 1) for n in range(1, READERS + 1)]
     ranges = [IdRange(*ends) for ends in pairwise(["", *map(str, lasts)])]
+    answers: SimpleQueue[Any] = SimpleQueue()
     while ranges:  # once, and once more after each outage
         faults: list[PassingFault] = []
-        running = {in_background(fetch_page, client, part): part for part in ranges}
-        while running:
-            # The timeout is for Windows, where Ctrl-C would wait without one.
-            for future in wait(running, 0.5, FIRST_COMPLETED).done:
-                part = running.pop(future)
-                try:
-                    page = future.result()
-                except PassingFault as fault:
-                    part.failures += 1
-                    faults.append(fault)
-                    continue
-                part.go_on(page)
-                if not part.ended and not faults:
-                    running[in_background(fetch_page, client, part)] = part
-                progress.note(part, page)
-                yield from page.data
+        for part in ranges:
+            start_new_thread(ask, (client, part, answers))
+        asked = len(ranges)
+        while asked:
+            try:
+                part, page = answers.get(timeout=0.5)  # for Ctrl-C on Windows
+            except Empty:
+                continue
+            asked -= 1
+            if isinstance(page, PassingFault):
+                part.failures += 1
+                faults.append(page)
+                continue
+            if isinstance(page, Exception):
+                raise page
+            part.go_on(page)
+            if not part.ended and not faults:
+                start_new_thread(ask, (client, part, answers))
+                asked += 1
+            progress.note(part, page)
+            yield from page.data
         ranges = [part for part in ranges if not part.ended]
         if faults:
             wait_out(faults, max(part.failures for part in ranges), progress.read)
 
 
-def in_background(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-    """Call a function in a thread that nothing waits for when the program ends.
+def ask(client: SyncPostgrestClient, part: IdRange, answers: SimpleQueue[Any]) -> None:
+    """Put the next page of a range, or why there is none, into `answers`.
 
-    A ThreadPoolExecutor's threads would be waited for, for as long as a server hangs.
+    For a thread of _thread's: nothing waits for it when the program ends, as it would
+    for a ThreadPoolExecutor's; and it is begun without a lock of Python's own, in which
+    Ctrl-C could end in a RuntimeError. So could concurrent.futures.wait().
     """
-    future: Future[Any] = Future()
-
-    def call() -> None:
-        try:
-            future.set_result(function(*arguments))
-        except Exception as error:  # noqa: BLE001 - raised again by future.result()
-            future.set_exception(error)
-
-    Thread(target=call, daemon=True).start()
-    return future
+    try:
+        answers.put((part, fetch_page(client, part)))
+    except Exception as error:  # noqa: BLE001 - raised again where it is taken out
+        answers.put((part, error))
 
 
 def wait_out(faults: list[PassingFault], failures: int, read: int) -> None:
@@ -455,7 +453,7 @@ def fetch_page(client: SyncPostgrestClient, part: IdRange) -> Any:
     except httpx.RequestError as error:
         problem = f"No reply from {error.request.url.host}: {error}"
         raise PassingFault(printable(problem, error.request)) from None
-    except (TypeError, KeyError):
+    except (TypeError, KeyError, ValueError, RecursionError):
         raise PassingFault("The reply is not a JSON array of rows") from None
     if not orderly:
         raise PassingFault("The reply's rows are not in order or not in their range")
@@ -469,7 +467,7 @@ def refusal(response: httpx.Response) -> Failure | PassingFault:
     status = response.status_code
     try:
         body = dict(response.json())
-    except (ValueError, TypeError):  # from a gateway: a page of HTML, or a line of text
+    except (ValueError, TypeError, RecursionError):  # a gateway's HTML, or line of text
         body = {}
     parts: list[Any] = [f"HTTP {status} {response.reason_phrase}"]
     parts += [body.get(name) for name in ("message", "code", "details", "hint")]
@@ -599,7 +597,7 @@ def tier_lines(samples: Samples, baseline: dict[str, Any]) -> Iterator[str]:
         if usual:
             mark, expected = round(usual * scale), percent(usual)
             bar = f"{bar[:mark]:{mark}}|{bar[mark + 1 :]}"
-        name = f"{tier} {entry.get('label', '')}"
+        name = f"{tier} {entry.get('label') or ''}"
         yield f"{name:24.24}{labels[tier]:10,}{percent(share):>8}{expected:>10}  {bar}"
         if not share:
             remarks.append(f"Tier {tier} is empty: is the baseline from other data?")
@@ -650,8 +648,7 @@ def read_settings(environ: Mapping[str, str]) -> tuple[str, str]:
             f"Missing or malformed: {' and '.join(wrong)}. Settings look like\n"
             "    SUPABASE_URL=https://abcdefgh.supabase.co\n"
             "    SUPABASE_SECRET_KEY=sb_secret_...\n"
-            "in the environment, in .env.local, or in .env, which begins as a copy of\n"
-            f".env.example; that says where to find them. It belongs into\n{HERE}"
+            f"in the environment, .env.local or .env, a copy of .env.example, in\n{HERE}"
         )
     if OPEN_TO_OTHERS.match(url):
         say("Warning: SUPABASE_URL is plain http: others may read the key on its way.")
@@ -676,8 +673,7 @@ def read_baseline(path: Path) -> tuple[dict[str, Any], list[float]]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unusable(
             f"The baseline {path}\ncan't be used: {error}.\n"
-            "Restore the one that came with the script, whose virality_tiers have a tier\n"
-            "and a weighted_score_threshold with min each, or name another: --baseline."
+            "Restore the one that came with the script, or name one by --baseline."
         ) from None
     return baseline, lowest[1:]
 
@@ -685,9 +681,9 @@ def read_baseline(path: Path) -> tuple[dict[str, Any], list[float]]:
 def resolve_output(path: Path) -> Path:
     """Return the file to write, links followed. Raises Unusable if it can't be one."""
     target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        raise Unusable(f"--output {path} is a folder or a device. Name a file.")
     try:
+        if target.exists() and not target.is_file():
+            raise Unusable(f"--output {path} is a folder or a device. Name a file.")
         with tempfile.TemporaryFile(dir=target.parent):  # to see whether it can be
             return target
     except OSError as error:
@@ -713,8 +709,11 @@ def timestamp(environ: Mapping[str, str]) -> str:
 
 def say(message: str, end: str = "\n") -> None:
     """Print a message for people, over the line of progress if one stands there."""
-    clear = CLEAR if sys.stderr.isatty() else ""
-    print(clear + message, file=sys.stderr, end=end, flush=True)
+    try:
+        clear = CLEAR if sys.stderr.isatty() else ""
+        print(clear + message, file=sys.stderr, end=end, flush=True)
+    except OSError:  # a log that is full or cut off costs no run
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - to the end of the run
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -735,16 +734,17 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> None:
     """Read, compute, split, write and report. Raises Failure."""
     started = monotonic()
-    gc.set_threshold(50_000)  # garbage is rare here, and looking for it takes time
+    gc.freeze()  # garbage is not to be looked for in the modules,
+    gc.set_threshold(5_000)  # nor elsewhere all the time
     url, key = read_settings(os.environ)
-    baseline, thresholds = read_baseline(arguments.baseline)
+    baseline, lowest = read_baseline(arguments.baseline)
     target = resolve_output(arguments.output)
     generated_at = timestamp(os.environ)
 
     progress = Progress()
     with connect(url, key) as client:
         videos = fetch_videos(client, progress)
-        samples, dropped = collect(videos, thresholds, arguments.seed)
+        samples, dropped = collect(videos, lowest, arguments.seed)
     if len(samples) < 2:
         found = f"{progress.read:,} rows in {TABLE}, {len(samples)} of them usable"
         raise Failure(f"{found}: two are needed.\n{TOO_FEW_ADVICE}")
@@ -756,9 +756,8 @@ def run(arguments: argparse.Namespace) -> None:
         feature_lines(samples),
         [
             f"Project   {httpx.URL(url).host}",
-            f"Baseline  {arguments.baseline} of {baseline.get('generated_at', '?')}",
-            f"Seed      {arguments.seed}",
-            f"Sets      {len(train):,} to train, {len(test):,} to test",
+            f"Baseline  {arguments.baseline} of {baseline.get('generated_at') or '?'}",
+            f"Seed      {arguments.seed}: {len(train):,} to train, {len(test):,} to test",
             f"File      {target}",
             f"          {size / 1e6:,.1f} MB, in {monotonic() - started:.1f} s",
         ],

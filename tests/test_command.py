@@ -116,7 +116,17 @@ def test_nothing_is_waited_for_at_the_end_not_even_a_name_that_does_not_resolve(
     err = process.communicate(timeout=60)[1]
     assert time.monotonic() - sent < 1
     assert process.returncode == 130
-    assert err.splitlines()[-1] == "Interrupted. Nothing was written."
+    assert "Interrupted. Nothing was written." in err.splitlines()
+
+
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&1 | true"])
+def test_a_log_that_can_not_be_written_costs_no_run(
+    redirection: str, serve: Serve, start: Start, home: Path
+) -> None:
+    command = f"{sys.executable} {home}/extract_training_data.py {redirection}"
+    environ = settings(serve(60)) | {"PATH": os.environ["PATH"]}
+    assert subprocess.call(command, shell=True, env=environ) == 0
+    assert written()["trainSet"]["count"] > 40
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import OUTPUT, Extract, Patch, Serve, row
+from conftest import OUTPUT, Extract, Serve, row
 from sample_videos import sample_videos
 
 import extract_training_data as script
@@ -152,7 +152,7 @@ def test_the_widest_baseline_fits_too() -> None:
     assert max(map(len, lines)) <= 80
 
 
-@pytest.mark.parametrize("percentage", [None, "many", True, -1])
+@pytest.mark.parametrize("percentage", [None, 0])
 def test_a_baseline_without_percentages_or_labels(percentage: Any) -> None:
     lines = tiers(2, 2, 2, 2, 2, percentages=(percentage,) * 5)
     assert lines[1] == f"1 {'2':>32}{'20.0%':>8}{'':10}  {'#' * 25}"
@@ -239,27 +239,17 @@ def test_what_a_person_sees(serve: Serve, extract: Extract) -> None:
     assert features.count("\n") == 15
     train, path = used * 4 // 5, OUTPUT.resolve()
     lines = origin.splitlines()
-    assert lines[:5] == [
+    assert lines[:4] == [
         "Project   127.0.0.1",
         f"Baseline  {script.BASELINE} of 2026-02-16",
-        "Seed      7",
-        f"Sets      {train} to train, {used - train} to test",
+        f"Seed      7: {train} to train, {used - train} to test",
         f"File      {path}",
     ]
     size = path.stat().st_size / 1e6
-    assert re.fullmatch(rf" {{10}}{size:.1f} MB, in \d+\.\d s", lines[5])
-    assert len(lines) == 6
+    seconds = re.fullmatch(rf" {{10}}{size:.1f} MB, in (\d+\.\d) s", lines[4])
+    assert seconds and float(seconds[1]) < 60
+    assert len(lines) == 5
     assert max(map(len, f"{rows}\n{tiers}\n{features}".split("\n"))) <= 80
-
-
-def test_the_size_is_in_millions_of_bytes_and_the_time_in_seconds(
-    serve: Serve, extract: Extract, monkeypatch: Patch
-) -> None:
-    monkeypatch.setattr(script, "write_whole", lambda target, text: 7_300_000)
-    clock = iter([100.0, 102.5])
-    monkeypatch.setattr(script, "monotonic", lambda: next(clock))
-    said = extract(serve(50))
-    assert said.endswith("\n          7.3 MB, in 2.5 s\n")
 
 
 def test_uploads_without_a_time_are_seen(serve: Serve, extract: Extract) -> None:

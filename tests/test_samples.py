@@ -77,7 +77,7 @@ def test_what_is_a_number() -> None:
     [
         *["", "many", "-1", "1.5", "1e3", " 7", "9" * 400],
         *["\u0661\u0662", "\u00b2"],  # digits, but not ASCII
-        *[-1, -0.5, None, True, False, math.nan, math.inf, [12], {}],
+        *[-1, -0.5, None, True, False, math.nan, math.inf, 10**400, [12], {}],
     ],
 )
 def test_what_is_no_number(value: Any) -> None:
@@ -100,7 +100,7 @@ def test_what_is_no_time(value: Any) -> None:
     ("name", "unknown", "values"),
     [
         ("likes", [None, -1, "many", True], [0, 7, "7"]),
-        ("shares", [None, 1j], [0]),
+        ("shares", [None], [0]),
         ("comments", [None], [0]),
         ("bookmarks", [None, [5], "5.5"], [0, 2.5]),
         ("hashtags", [None, "fyp", {}], [[], ["fyp"]]),
@@ -304,10 +304,11 @@ def test_rows_without_views_or_duration_are_dropped_and_counted() -> None:
     timeless = [video(9, duration_seconds=length) for length in (0, None)]
     neither = video(9, views=0, duration_seconds=0)
     few = video(2, views=0.5, duration_seconds="1")  # little, but not nothing
-    rows = [*viewless, *timeless, neither, video(1), few]
+    rows = [*timeless, *viewless, neither, video(1), few]
     samples, dropped = script.collect(rows, THRESHOLDS, 42)
     assert set(map(script.digest_of, samples)) == {digest(1), digest(2)}
-    assert dropped == Counter({"without views": 4, "without duration": 2})
+    reasons = [("without views", 4), ("without duration", 2), ("duplicated", 0)]
+    assert list(dropped.items()) == reasons  # whichever came first
 
 
 def test_the_canonical_order_is_that_of_the_digests_whatever_that_of_the_rows() -> None:
@@ -328,7 +329,7 @@ def test_a_video_that_comes_twice_is_taken_once_whichever_row_comes_first() -> N
     rows = [video(number, likes=likes) for likes, number in enumerate(numbers)]
     samples, dropped = script.collect(rows, THRESHOLDS, 42)
     assert sorted(map(duration, samples)) == [1, 2, 3]
-    assert dropped == {"duplicated": 4}
+    assert dropped == Counter(duplicated=4)
     for _ in range(5):
         random.shuffle(rows)
         assert collect(*rows) == samples

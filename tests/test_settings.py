@@ -123,8 +123,7 @@ def test_no_settings_at_all() -> None:
         "Missing or malformed: SUPABASE_URL and SUPABASE_SECRET_KEY. Settings look like",
         "    SUPABASE_URL=https://abcdefgh.supabase.co",
         "    SUPABASE_SECRET_KEY=sb_secret_...",
-        "in the environment, in .env.local, or in .env, which begins as a copy of",
-        ".env.example; that says where to find them. It belongs into",
+        "in the environment, .env.local or .env, a copy of .env.example, in",
         str(ROOT),
     ]
 
@@ -258,6 +257,7 @@ TIERS, THRESHOLDS = (
         (baseline(tier=2), TIERS),
         (baseline(5, tier=6), TIERS),
         (threshold(0.2), THRESHOLDS),
+        (threshold(0.2, 1), THRESHOLDS),
         (threshold(0.1), THRESHOLDS),
         (threshold(0.4), THRESHOLDS),
         (threshold("0.3"), "'"),
@@ -277,7 +277,7 @@ def test_a_baseline_that_is_wrong(content: Any, problem: str) -> None:
     message = str(failure.value)
     assert message.startswith("The baseline other.json\ncan't be used: ")
     assert problem in message
-    assert message.endswith("or name another: --baseline.")
+    assert message.endswith("or name one by --baseline.")
 
 
 @pytest.mark.parametrize(
@@ -299,6 +299,7 @@ def test_a_baseline_that_is_not_there(path: str, problem: str) -> None:
         (".", "--output . is a folder or a device. Name a file."),
         ("/dev/full", "--output /dev/full is a folder or a device"),
         ("/proc/training-data.json", "Can't write to the folder /proc: "),
+        ("x" * 300, "File name too long"),
     ],
 )
 def test_an_output_that_can_not_be_written(path: str, problem: str) -> None:
