@@ -388,22 +388,22 @@ def fetch_videos(client: SyncPostgrestClient, progress: Progress) -> Iterator[Vi
         asked = len(ranges)
         while asked:
             try:
-                part, page = answers.get(timeout=0.5)  # for Ctrl-C on Windows
+                part, answer = answers.get(timeout=0.5)  # for Ctrl-C on Windows
             except Empty:
                 continue
             asked -= 1
-            if isinstance(page, PassingFault):
+            if isinstance(answer, PassingFault):
                 part.failures += 1
-                faults.append(page)
+                faults.append(answer)
                 continue
-            if isinstance(page, Exception):
-                raise page
-            part.go_on(page)
+            if isinstance(answer, Exception):
+                raise answer
+            part.go_on(answer)
             if not part.ended and not faults:
                 start_new_thread(ask, (client, part, answers))
                 asked += 1
-            progress.note(part, page)
-            yield from page.data
+            progress.note(part, answer)
+            yield from answer.data
         ranges = [part for part in ranges if not part.ended]
         if faults:
             wait_out(faults, max(part.failures for part in ranges), progress.read)
@@ -412,9 +412,9 @@ def fetch_videos(client: SyncPostgrestClient, progress: Progress) -> Iterator[Vi
 def ask(client: SyncPostgrestClient, part: IdRange, answers: SimpleQueue[Any]) -> None:
     """Put the next page of a range, or why there is none, into `answers`.
 
-    For a thread of _thread's: nothing waits for it when the program ends, as it would
-    for a ThreadPoolExecutor's; and it is begun without a lock of Python's own, in which
-    Ctrl-C could end in a RuntimeError. So could concurrent.futures.wait().
+    For a thread of _thread's, and a queue in C: nothing waits for it when the program
+    ends, as for a ThreadPoolExecutor's; and Ctrl-C may come at any time. In the locks of
+    threading.Thread and concurrent.futures, it sometimes ends in a RuntimeError.
     """
     try:
         answers.put((part, fetch_page(client, part)))
