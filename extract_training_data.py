@@ -492,7 +492,7 @@ def printable(text: str, request: httpx.Request) -> str:
 def connect(url: str, key: str) -> SyncPostgrestClient:
     """Return a client for tables, whose own retries are off.
 
-    Raises Unusable if the environment's proxy or certificates or the port can't be.
+    Raises Unusable if the environment's proxy or certificates or the port fail.
     """
     # The client's own errors lack the status and Retry-After. A redirect raises, too:
     # the key must not go to another host.
@@ -579,9 +579,10 @@ def row_lines(samples: Samples, dropped: Counter[str], counted: int) -> Iterator
     shares = [(name, n / len(samples)) for name, n in unknown.most_common()]
     listed = ", ".join(f"{name} {percent(share)}" for name, share in shares)
     yield textwrap.fill(f"Unknown: {listed or 'nothing'}.", width=80)
+    question = "did something before this script stop filling it?"
     for name, share in shares:
         if share > MOSTLY_UNKNOWN:
-            yield f"{percent(share)} lack {name}: did what fills the table stop that?"
+            yield f"{percent(share)} lack {name}: {question}"
 
 
 def tier_lines(samples: Samples, baseline: dict[str, Any]) -> Iterator[str]:
@@ -600,10 +601,10 @@ def tier_lines(samples: Samples, baseline: dict[str, Any]) -> Iterator[str]:
         name = f"{tier} {entry.get('label') or ''}"
         yield f"{name:24.24}{labels[tier]:10,}{percent(share):>8}{expected:>10}  {bar}"
         if not share:
-            remarks.append(f"Tier {tier} is empty: is the baseline from other data?")
+            remarks.append(f"Tier {tier} is empty: is the baseline of other data?")
         elif usual and abs(share - usual) > TIER_TOLERANCE:
             compared = f"{percent(share)} here, {expected} in the baseline"
-            remarks.append(f"Tier {tier}: {compared}. Is that of other data?")
+            remarks.append(f"Tier {tier}: {compared}. Was that made from other data?")
     yield from remarks
 
 

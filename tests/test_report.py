@@ -93,7 +93,7 @@ def test_an_input_that_more_than_90_percent_lack_is_asked_about() -> None:
     ]
     assert rows(*used)[2:] == [
         "Unknown: likes 90.1%, uploaded_at 90.0%.",
-        "90.1% lack likes: did what fills the table stop that?",
+        "90.1% lack likes: did something before this script stop filling it?",
     ]
 
 
@@ -167,8 +167,8 @@ def test_a_long_label_is_cut() -> None:
 
 def test_a_tier_far_from_the_baseline_is_said_in_words() -> None:
     assert tiers(24, 21, 20, 4, 31)[6:] == [
-        "Tier 4: 4.0% here, 15.0% in the baseline. Is that of other data?",
-        "Tier 5: 31.0% here, 10.0% in the baseline. Is that of other data?",
+        "Tier 4: 4.0% here, 15.0% in the baseline. Was that made from other data?",
+        "Tier 5: 31.0% here, 10.0% in the baseline. Was that made from other data?",
     ]
 
 
@@ -180,9 +180,9 @@ def test_more_than_five_points_are_far() -> None:
 
 
 def test_an_empty_tier_is_said_in_words() -> None:
-    said = ["Tier 5 is empty: is the baseline from other data?"]
+    said = ["Tier 5 is empty: is the baseline of other data?"]
     assert tiers(25, 25, 25, 25)[6:] == [
-        "Tier 4: 25.0% here, 15.0% in the baseline. Is that of other data?",
+        "Tier 4: 25.0% here, 15.0% in the baseline. Was that made from other data?",
         *said,
     ]
     assert tiers(25, 25, 25, 25, percentages=(None,) * 5)[6:] == said
@@ -259,7 +259,7 @@ def test_uploads_without_a_time_are_seen(serve: Serve, extract: Extract) -> None
         video["metadata"] = {"uploaded_at": "2026-01-18T00:00:00Z"}  # a Sunday
     said = extract(serve(table))
     assert "Unknown: uploaded_at 99.0%, bookmarks 1.0%, followers 1.0%.\n" in said
-    assert "99.0% lack uploaded_at: did what fills the table stop" in said
+    assert "99.0% lack uploaded_at: did something before this script stop" in said
     assert re.search(r"hourPosted +0\.00000 +0\.49500 +0\.50000 +1\.0% +0\.0%\n", said)
 
 
