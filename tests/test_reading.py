@@ -299,7 +299,7 @@ def test_the_total_is_shown_once_all_ranges_are_counted(
 ) -> None:
     server = serve([row(n, quarter) for quarter in range(4) for n in range(1, 11)])
     server.faults[2, 0] = http_reply(503)
-    server.before_reply = lambda request: time.sleep(0.2 * (request.place == (2, 0)))
+    server.before_reply = lambda request: time.sleep(0.7 * (request.place == (2, 0)))
     said = extract(server)
     lines = said.splitlines()
     assert (
