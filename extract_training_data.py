@@ -448,8 +448,6 @@ def fetch_page(client: SyncPostgrestClient, part: IdRange) -> Any:
         page: Any = query.execute()
         ids = [part.after, *[row["id"] for row in page.data]]
         orderly = all(map(lt, ids, ids[1:])) and ids[-1] <= part.last
-    except httpx.HTTPStatusError as error:
-        raise refusal(error.response) from None
     except httpx.RequestError as error:
         problem = f"No reply from {error.request.url.host}: {error}"
         raise PassingFault(printable(problem, error.request)) from None
@@ -460,6 +458,18 @@ def fetch_page(client: SyncPostgrestClient, part: IdRange) -> Any:
     if (count and page.count is None) or (page.count and not page.data):
         raise PassingFault("The reply is empty, or lacks the count of the rows")
     return page
+
+
+def take_in(response: httpx.Response) -> None:
+    """Read a reply whole. Raises PassingFault or Failure for an error or a redirect.
+
+    The client's own errors lack the status and Retry-After; and if it followed a
+    redirect, the key might go to another host.
+    """
+    response.read()
+    if not response.is_success:
+        raise refusal(response)
+    del response.stream  # it refers back: both would wait for the garbage collector
 
 
 def refusal(response: httpx.Response) -> Failure | PassingFault:
@@ -494,11 +504,8 @@ def connect(url: str, key: str) -> SyncPostgrestClient:
 
     Raises Unusable if the environment's proxy or certificates or the port fail.
     """
-    # The client's own errors lack the status and Retry-After. A redirect raises, too:
-    # the key must not go to another host.
-    hooks = [httpx.Response.read, httpx.Response.raise_for_status]
     try:
-        http = httpx.Client(timeout=TIMEOUT, event_hooks={"response": hooks})
+        http = httpx.Client(timeout=TIMEOUT, event_hooks={"response": [take_in]})
         options = ClientOptions(httpx_client=http, postgrest_client_retry=False)
         return create_client(url, key, options).postgrest
     except (ValueError, ImportError, OSError) as error:
@@ -735,8 +742,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> None:
     """Read, compute, split, write and report. Raises Failure."""
     started = monotonic()
-    gc.freeze()  # garbage is not to be looked for in the modules,
-    gc.set_threshold(5_000)  # nor elsewhere all the time
+    gc.disable()  # no row, sample or reply is part of a cycle: see take_in()
     url, key = read_settings(os.environ)
     baseline, lowest = read_baseline(arguments.baseline)
     target = resolve_output(arguments.output)
