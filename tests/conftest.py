@@ -31,10 +31,13 @@ EPOCH = {"SOURCE_DATE_EPOCH": "1771266144"}  # 2026-02-16T18:22:24Z
 
 
 @pytest.fixture(autouse=True)
-def no_settings_usual_signals_and_an_empty_folder(
+def no_settings_an_empty_folder_usual_signals_and_no_hanging(
     monkeypatch: Patch, tmp_path: Path
 ) -> Iterator[None]:
-    """Hide the person's settings and proxies; SIGINT works even in the background."""
+    """Hide the person's settings and proxies; SIGINT works even in the background.
+
+    A test that hangs fails after 20 s, so that one sees which.
+    """
     for name in list(os.environ):
         if "SUPABASE" in name or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -44,10 +47,14 @@ def no_settings_usual_signals_and_an_empty_folder(
     (tmp_path / "script").mkdir()
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    handlers = {number: signal.getsignal(number) for number in numbers}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("It hangs."))
+    signal.alarm(20)
     yield
+    signal.alarm(0)
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
