@@ -81,7 +81,7 @@ COLUMNS = (  # "->" keeps the JSON type, "->>" would make a number text
     "sound_name,hashtags,duration_seconds,bookmarks:metadata->bookmarks,"
     "followers:metadata->followers,uploaded_at:metadata->uploaded_at"
 )
-PAGE_SIZE = 1000  # rows; Supabase sends no more at a time, whatever is asked for
+PAGE_SIZE = 1000  # rows; the most that Supabase sends, unless a project is set up so
 READERS = 4  # ranges of ids that are read side by side
 TIMEOUT = httpx.Timeout(30, connect=10)  # seconds; Supabase ends a query after 8
 RETRY_WAITS = (1, 2, 4, 8)  # seconds before the second to the fifth attempt
@@ -318,8 +318,8 @@ def split(samples: Samples) -> tuple[Samples, Samples]:
 def shuffle(samples: Samples) -> Samples:
     """Shuffle samples in canonical order, in place, by Fisher-Yates; return them.
 
-    Position i is swapped with one of 0 to i, drawn by the digest at i, where no swap
-    has been yet: by all of its bits, as the first ones rise with i.
+    Each position i in turn is swapped with one of 0 to i: the remainder of the digest
+    at i, which no swap has moved yet. Its leading bits would not do, as they rise with i.
     """
     for i, sample in enumerate(samples):
         j = int.from_bytes(digest_of(sample)) % (i + 1)
@@ -336,7 +336,7 @@ class IdRange:
 
     after: str  # the last id seen, or the one before the range; "" if there is none
     last: str  # the highest id of the range
-    left: int = 0  # rows still expected; if there are none, the server is to count anew
+    left: int = 0  # rows still expected; if none are, the next page is counted anew
     failures: int = 0  # attempts at the next page that failed
     ended: bool = False
 
@@ -372,7 +372,7 @@ class Progress:
 
 
 def fetch_videos(client: SyncPostgrestClient, progress: Progress) -> Iterator[Video]:
-    """Yield each row that is not archived once, whatever is written meanwhile.
+    """Yield each unarchived row once; one that comes or goes meanwhile, once or never.
 
     READERS ranges of ids are read side by side. After a fault, no page is asked for
     until the others have come or failed; then all wait, so that an outage is one wait.
@@ -412,9 +412,9 @@ def fetch_videos(client: SyncPostgrestClient, progress: Progress) -> Iterator[Vi
 def ask(client: SyncPostgrestClient, part: IdRange, answers: SimpleQueue[Any]) -> None:
     """Put the next page of a range, or why there is none, into `answers`.
 
-    For a thread of _thread's, and a queue in C: nothing waits for it when the program
-    ends, as for a ThreadPoolExecutor's; and Ctrl-C may come at any time. In the locks of
-    threading.Thread and concurrent.futures, it sometimes ends in a RuntimeError.
+    It runs in a bare thread, beside a queue written in C: nothing waits for it when the
+    program ends, as it would for a ThreadPoolExecutor's; and Ctrl-C may come at any time,
+    which in the locks of threading and concurrent.futures may end in a RuntimeError.
     """
     try:
         answers.put((part, fetch_page(client, part)))
@@ -423,7 +423,7 @@ def ask(client: SyncPostgrestClient, part: IdRange, answers: SimpleQueue[Any]) -
 
 
 def wait_out(faults: list[PassingFault], failures: int, read: int) -> None:
-    """Say what happened and wait for the next attempt. Raises Failure if all failed."""
+    """Say what happened and wait for the next attempt. Raises Failure after the last."""
     problem = f"{faults[0]}, after {read:,} rows"
     if failures > len(RETRY_WAITS):
         raise Failure(f"{problem} and {failures} attempts.\n{OUTAGE_ADVICE}")
@@ -437,7 +437,7 @@ def fetch_page(client: SyncPostgrestClient, part: IdRange) -> Any:
 
     The count is asked for at first, and when no more rows are expected. A page begins
     after the last id seen: an offset would shift whenever a row before it comes or
-    goes. Raises PassingFault or Failure.
+    goes. Raises PassingFault or Failure; for an HTTP error, take_in() does.
     """
     count = None if part.left > 0 else CountMethod.exact
     query = client.table(TABLE).select(COLUMNS, count=count).is_("archived_at", None)
@@ -461,15 +461,15 @@ def fetch_page(client: SyncPostgrestClient, part: IdRange) -> Any:
 
 
 def take_in(response: httpx.Response) -> None:
-    """Read a reply whole. Raises PassingFault or Failure for an error or a redirect.
+    """Read a reply whole, as soon as httpx has its headers.
 
-    The client's own errors lack the status and Retry-After; and if it followed a
-    redirect, the key might go to another host.
+    Raises PassingFault or Failure for an error, as the client's own lack the status and
+    Retry-After, and for a redirect, as the key must not go to another host.
     """
     response.read()
     if not response.is_success:
         raise refusal(response)
-    del response.stream  # it refers back: both would wait for the garbage collector
+    del response.stream  # it refers back, and in run() the garbage collector is off
 
 
 def refusal(response: httpx.Response) -> Failure | PassingFault:
@@ -485,7 +485,7 @@ def refusal(response: httpx.Response) -> Failure | PassingFault:
         parts.append(f"redirected to {response.headers['location']}, but not followed")
     problem = printable(": ".join(map(str, filter(None, parts))), response.request)
     code = body.get("code")  # 57014: the query took longer than the database allows
-    crashed = status == 400 and code == ""  # PostgreSQL did, under PostgREST
+    crashed = status == 400 and code == ""  # PostgreSQL, while PostgREST asked it
     if status in (408, 429) or status >= 500 or code == "57014" or crashed:
         fault, wanted = PassingFault(problem), response.headers.get("retry-after")
         fault.retry_after = min(number(wanted) or 0, MAX_RETRY_AFTER)
@@ -508,7 +508,7 @@ def connect(url: str, key: str) -> SyncPostgrestClient:
         http = httpx.Client(timeout=TIMEOUT, event_hooks={"response": [take_in]})
         options = ClientOptions(httpx_client=http, postgrest_client_retry=False)
         return create_client(url, key, options).postgrest
-    except (ValueError, ImportError, OSError) as error:
+    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
         raise Unusable(f"The proxy, certificates or port fail: {error}") from None
 
 
@@ -549,7 +549,7 @@ def write_whole(target: Path, text: Iterable[str]) -> int:
     can't be written; then an earlier file is as it was.
     """
     try:
-        # In a temporary folder, as a temporary file would be for its owner's eyes only.
+        # In a temporary folder: a temporary file could be read by its owner alone.
         with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder:
             part = Path(folder) / target.name
             with part.open("w", encoding="utf-8", newline="\n") as file:
@@ -707,7 +707,7 @@ def timestamp(environ: Mapping[str, str]) -> str:
     epoch = environ.get("SOURCE_DATE_EPOCH")
     try:
         time = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         raise Unusable("SOURCE_DATE_EPOCH must be whole seconds since 1970.") from None
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -732,7 +732,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     for name, kind, shape, default, text in (
         ("--output", Path, "PATH", "training-data.json", "the file (%(default)s)"),
-        ("--baseline", Path, "PATH", BASELINE, "the tiers (the file by the script)"),
+        ("--baseline", Path, "PATH", BASELINE, "the tiers (the script's own file)"),
         ("--seed", int, "N", 42, "for the split and its order (%(default)s)"),
     ):
         parser.add_argument(name, type=kind, metavar=shape, default=default, help=text)
@@ -744,14 +744,14 @@ def run(arguments: argparse.Namespace) -> None:
     started = monotonic()
     gc.disable()  # no row, sample or reply is part of a cycle: see take_in()
     url, key = read_settings(os.environ)
-    baseline, lowest = read_baseline(arguments.baseline)
+    baseline, thresholds = read_baseline(arguments.baseline)
     target = resolve_output(arguments.output)
     generated_at = timestamp(os.environ)
 
     progress = Progress()
     with connect(url, key) as client:
         videos = fetch_videos(client, progress)
-        samples, dropped = collect(videos, lowest, arguments.seed)
+        samples, dropped = collect(videos, thresholds, arguments.seed)
     if len(samples) < 2:
         found = f"{progress.read:,} rows in {TABLE}, {len(samples)} of them usable"
         raise Failure(f"{found}: two are needed.\n{TOO_FEW_ADVICE}")

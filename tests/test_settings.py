@@ -110,10 +110,9 @@ def test_a_url_that_is_none(url: str) -> None:
     "key", ["", f"{KEY} # mine", f"{KEY}\n{KEY}", "schlüssel", "https://abc.co"]
 )
 def test_a_key_that_is_none(key: str) -> None:
-    with pytest.raises(
-        script.Unusable, match="malformed: SUPABASE_SECRET_KEY. Settings"
-    ):
+    with pytest.raises(script.Unusable, match="malformed: SUPABASE_SECRET") as failure:
         read(SUPABASE_URL=URL, SUPABASE_SECRET_KEY=key)
+    assert KEY not in str(failure.value)
 
 
 def test_no_settings_at_all() -> None:
@@ -333,7 +332,7 @@ def test_generated_at_is_now_or_source_date_epoch() -> None:
         now = script.timestamp(environ)
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", now)
         assert abs(datetime.now(UTC) - datetime.fromisoformat(now)).total_seconds() < 60
-    for wrong in ("2026-02-16", "1e9", "9" * 30):
+    for wrong in ("2026-02-16", "1e9", "9" * 19, "9" * 30):
         with pytest.raises(script.Unusable, match="SOURCE_DATE_EPOCH must be whole"):
             script.timestamp({"SOURCE_DATE_EPOCH": wrong})
     epoch = {"SOURCE_DATE_EPOCH": "1771266144"}
