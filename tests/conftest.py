@@ -36,7 +36,7 @@ def no_settings_an_empty_folder_usual_signals_and_no_hanging(
 ) -> Iterator[None]:
     """Hide the person's settings and proxies; SIGINT works even in the background.
 
-    A test that hangs fails after 20 s, so that one sees which.
+    A test that hangs fails after 30 s, so that one sees which.
     """
     for name in list(os.environ):
         if "SUPABASE" in name or name.lower().endswith("_proxy"):
@@ -52,7 +52,7 @@ def no_settings_an_empty_folder_usual_signals_and_no_hanging(
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, lambda *_: pytest.fail("It hangs."))
-    signal.alarm(20)
+    signal.alarm(30)
     yield
     signal.alarm(0)
     for number, handler in handlers.items():
