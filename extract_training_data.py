@@ -719,7 +719,7 @@ def say(message: str, end: str = "\n") -> None:
     """Print a message for people, over the line of progress if one stands there."""
     try:
         clear = CLEAR if sys.stderr.isatty() else ""
-        print(clear + message, file=sys.stderr, end=end, flush=True)
+        print(clear + message, file=sys.stderr, end=end)
     except OSError:  # a log that is full or cut off costs no run
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - to the end of the run
 

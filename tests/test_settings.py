@@ -332,7 +332,7 @@ def test_generated_at_is_now_or_source_date_epoch() -> None:
         now = script.timestamp(environ)
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", now)
         assert abs(datetime.now(UTC) - datetime.fromisoformat(now)).total_seconds() < 60
-    for wrong in ("2026-02-16", "1e9", "9" * 19, "9" * 30):
+    for wrong in ("2026-02-16", "1e9", "1771266144" + 9 * "0", "9" * 30):
         with pytest.raises(script.Unusable, match="SOURCE_DATE_EPOCH must be whole"):
             script.timestamp({"SOURCE_DATE_EPOCH": wrong})
     epoch = {"SOURCE_DATE_EPOCH": "1771266144"}
