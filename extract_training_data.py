@@ -206,6 +206,8 @@ def upload_time(value: Any) -> datetime | None:
 
     >>> str(upload_time("2026-01-01T00:30:00+02:00"))
     '2025-12-31 22:30:00+00:00'
+    >>> str(upload_time("2026-01-01T00:30:00"))
+    '2026-01-01 00:30:00+00:00'
     """
     try:
         time = datetime.fromisoformat(value)
