@@ -511,7 +511,7 @@ def connect(url: str, key: str) -> SyncPostgrestClient:
         options = ClientOptions(httpx_client=http, postgrest_client_retry=False)
         return create_client(url, key, options).postgrest
     except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-        raise Unusable(f"The proxy, certificates or port fail: {error}") from None
+        raise Unusable(f"Wrong *_PROXY, SSL_CERT_FILE or URL's port: {error}") from None
 
 
 # --- Writing

@@ -642,4 +642,4 @@ def test_a_proxy_or_certificates_that_can_not_be_used(
 ) -> None:
     monkeypatch.setenv(*setting.split("="))
     said = extract(serve(10), code=2)
-    assert "Error: The proxy, certificates or port fail: " in said
+    assert "Error: Wrong *_PROXY, SSL_CERT_FILE or URL's port: " in said
