@@ -30,6 +30,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - a sentence, not an ImportError b
     sys.exit("extract_training_data.py needs Python 3.11 or newer.")
 
 import argparse
+import asyncio
 import gc
 import json
 import os
@@ -37,134 +38,166 @@ import re
 import signal
 import tempfile
 import textwrap
-from _thread import start_new_thread
+from array import array
+from asyncio import sleep
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
-from itertools import groupby, pairwise
+from itertools import pairwise
 from math import isfinite
-from operator import itemgetter, lt
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from struct import Struct
-from time import monotonic, sleep
-from typing import Any
+from statistics import fmean
+from time import monotonic
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 from uuid import UUID
 
 try:
-    import httpx  # comes with supabase, and is what it sends requests with
+    import httpx  # comes with supabase, which sends its requests with it
     from dotenv import dotenv_values
-    from postgrest import CountMethod, SyncPostgrestClient
-    from pydantic_core import to_json  # comes with supabase; spares a tenth of the run
-    from supabase import ClientOptions, create_client
+    from postgrest import AsyncPostgrestClient, CountMethod
+    from supabase import AsyncClientOptions, acreate_client
 except ImportError as error:
     sys.exit(f"""The package {error.name} is not installed. In the script's folder:
     python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
 Then run .venv/bin/python extract_training_data.py""")
 
 Video = dict[str, Any]  # a row, as the server sends it
-Inputs = dict[str, Any]  # what a row says of its video, None where it is unknown
-# A usable video: its digest and its packed features in one (64 bytes less than two),
-# its tier, and the names of its unknown inputs with blanks between.
-Sample = tuple[bytes, int, str]
-Samples = list[Sample]
+Inputs = dict[str, Any]  # what a row says about its video; None where it is unknown
 
 HERE = Path(__file__).resolve().parent
 BASELINE = HERE / "calibration-baseline.json"
 ENV_FILES = (HERE / ".env.local", HERE / ".env")  # the first that has a setting counts
 TABLE = "scraped_videos"
-COLUMNS = (  # "->" keeps the JSON type, "->>" would make a number text
+COLUMNS = (  # "->" keeps the JSON type, "->>" would turn a number into text
     "id,platform,platform_video_id,description,views,likes,shares,comments,"
     "sound_name,hashtags,duration_seconds,bookmarks:metadata->bookmarks,"
     "followers:metadata->followers,uploaded_at:metadata->uploaded_at"
 )
-PAGE_SIZE = 1000  # rows; the most that Supabase sends, unless a project is set up so
+PAGE_SIZE = 1000  # rows; Supabase sends no more in one reply by default
 READERS = 4  # ranges of ids that are read side by side
+ID_BORDERS = [  # of the ranges: equal parts, as the ids are uuids, evenly spread
+    str(UUID(int=n * (2**128 - 1) // READERS)) for n in range(READERS + 1)
+]
 TIMEOUT = httpx.Timeout(30, connect=10)  # seconds; Supabase ends a query after 8
 RETRY_WAITS = (1, 2, 4, 8)  # seconds before the second to the fifth attempt
-MAX_RETRY_AFTER = 60  # seconds; a server that asks for more gets these
+MAX_RETRY_AFTER = 60  # seconds; a server that asks for more gets 60
 
+MAX_COUNT = 2**63  # a bigint is below it
 MAX_DURATION = 180  # seconds
 MAX_HASHTAGS = 30
 MAX_CAPTION_LENGTH = 2000  # UTF-16 code units
 MAX_VIEWS_PER_FOLLOWER = 50
 FOLLOWER_BOUNDS = (10_000, 100_000, 500_000, 1_000_000)
 FOLLOWER_TIERS = (0.1, 0.3, 0.5, 0.7, 0.9)  # nano, micro, mid, macro, mega
-UNKNOWN = 0.5  # a follower tier, weekday or hour that is not known
+UNKNOWN = 0.5  # for a follower tier, weekday or hour that is not known
 
 TIERS = [1, 2, 3, 4, 5]
 TIER_TOLERANCE = 0.05  # a tier whose share is further off the baseline's gets a line
 MOSTLY_UNKNOWN = 0.9  # an input that a larger share of the videos lacks gets a line
 BAR_WIDTH = 25  # columns
-LOG_LINES = 5  # lines of progress where one can't be rewritten
-CLEAR = f"\r{'':30}\r"  # wipes the line of progress off a terminal
 
-URL_FORM = re.compile(r"https?://[\w-]+(\.[\w-]+)*(:\d+)?(/[\w./~-]*)?", re.ASCII)
+URL_FORM = re.compile(
+    r"https?://[\w-]{1,63}(\.[\w-]{1,63})*(:\d+)?(/[\w./~-]*)?", re.ASCII
+)
 KEY_FORM = re.compile(r"[\w.-]+", re.ASCII)  # sb_secret_..., or a JWT
-OPEN_TO_OTHERS = re.compile(r"http://(?!(localhost|127\.0\.0\.1)(:|/|$))")
+THIS_MACHINE = ("localhost", "127.0.0.1")
 
-SETTINGS_ADVICE = """Are SUPABASE_URL and SUPABASE_SECRET_KEY those of the project whose
-table scraped_videos has the columns in README.md? The environment wins over .env files."""
-OUTAGE_ADVICE = """Is SUPABASE_URL a Supabase project, and this machine online? A paused
-project is restored in the dashboard; https://status.supabase.com shows outages."""
-TOO_FEW_ADVICE = """Are the columns views and duration_seconds filled? If no row came
-at all: under row-level security, a publishable (anon) key may see none."""
+SETTINGS_ADVICE = """Check that SUPABASE_URL and SUPABASE_SECRET_KEY belong to the same project, and
+that its table scraped_videos has the columns in README.md. A setting in the
+environment wins over one in .env.local or .env."""
+LOCAL_KEY_ADVICE = """Check that SUPABASE_SECRET_KEY belongs to the project of SUPABASE_URL. A local
+stack may want its legacy service_role key, as SUPABASE_SERVICE_ROLE_KEY."""
+OUTAGE_ADVICE = """Check SUPABASE_URL and this machine's connection. A paused project can be
+restored in the dashboard; https://status.supabase.com shows outages."""
+SLOW_DATABASE_ADVICE = """The database needs longer for a page or a count than it allows. Check that the
+column id has an index, or give the key's role a longer statement_timeout."""
+NO_ROWS_ADVICE = """Check that it has rows whose archived_at is null. Under row-level security, a
+publishable (anon) key may see none: SUPABASE_SECRET_KEY sees them all."""
+TOO_FEW_ADVICE = "Check that the columns views and duration_seconds are filled."
 
 
 class Failure(Exception):
-    """Why the run can't go on and what to do now, in words for people."""
+    """The run can't go on. The message says why, and what to do now."""
 
-    exit_code = 1
-
-
-class Unusable(Failure):
-    """An option, a setting, a baseline or an output that the run can't begin with."""
-
-    exit_code = 2
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
-class PassingFault(Exception):
-    """What kept a page from coming, but may pass."""
+class TransientError(Exception):
+    """A request failed, but the next attempt may succeed."""
 
-    retry_after: float = 0  # seconds that the server asks to wait
+    def __init__(
+        self, message: str, advice: str = OUTAGE_ADVICE, retry_after: float = 0
+    ) -> None:
+        super().__init__(message)
+        self.advice = advice  # in case the last attempt fails, too
+        self.retry_after = retry_after  # seconds that the server asks to wait
 
 
 # --- Rows in, samples out
 
 
-def collect(
-    videos: Iterable[Video], thresholds: Sequence[float], seed: int
-) -> tuple[Samples, Counter[str]]:
-    """Return the usable videos in canonical order, and the rows dropped, by reason.
+class Sample(NamedTuple):
+    """A usable video, as the training set needs it."""
 
-    That order is by digest, so that neither the order of the rows nor their ids, which
-    are random, leave a trace. A video that came twice, as when its row is deleted and
-    inserted anew meanwhile, is taken once, the same whichever came first.
-    """
-    samples: Samples = []
-    dropped = Counter({"without views": 0, "without duration": 0})  # in this order
-    for video in videos:
+    digest: bytes  # decides its place in the order and the split
+    features: "array[float]"  # an array of doubles takes a quarter of a list's memory
+    tier: int  # 1 to 5
+    unknown: tuple[str, ...]  # the names of its unknown inputs, for the report
+
+
+@dataclass
+class Dataset:
+    """Takes rows, keeps the samples of the usable videos, and counts the others."""
+
+    thresholds: Sequence[float]  # the lowest WES of the tiers 2 to 5
+    seed: int
+    samples: dict[bytes, Sample] = field(default_factory=dict)  # by digest
+    dropped: Counter[str] = field(default_factory=Counter)  # rows, by reason
+    rows_at_start: int = 0  # rows that the server counted when the reading began
+
+    def add(self, video: Video) -> None:
+        """Turn a row into a sample, or drop it.
+
+        A video comes twice if its row was deleted and inserted again while the table
+        was read. The row that came last is kept.
+        """
         known = inputs(video)
         if not known["views"]:
-            dropped["without views"] += 1
+            self.dropped["without views"] += 1
         elif not known["duration_seconds"]:
-            dropped["without duration"] += 1
+            self.dropped["without duration"] += 1
         else:
-            tier = virality_tier(weighted_engagement_score(known), thresholds)
-            vector = VECTOR.pack(*features(known).values())
-            unknown = " ".join([name for name, value in known.items() if value is None])
-            samples.append((digest(video, seed) + vector, tier, unknown))
-    samples.sort(key=itemgetter(0))
-    distinct = [min(twins) for _, twins in groupby(samples, key=digest_of)]
-    dropped["duplicated"] = len(samples) - len(distinct)
-    return distinct, dropped
+            sample = Sample(
+                digest=digest(video, self.seed),
+                features=array("d", features(known).values()),
+                tier=virality_tier(weighted_engagement_score(known), self.thresholds),
+                unknown=tuple([name for name, value in known.items() if value is None]),
+            )
+            if sample.digest in self.samples:
+                self.dropped["duplicated"] += 1
+            self.samples[sample.digest] = sample
+
+    def rows_read(self) -> int:
+        """Return how many rows were added, the dropped ones included."""
+        return len(self.samples) + self.dropped.total()
+
+    def in_canonical_order(self) -> list[Sample]:
+        """Return the samples in the order of their digests.
+
+        This order depends on the videos and the seed alone, not on the order of the
+        rows in the database or on their ids.
+        """
+        return [self.samples[digest] for digest in sorted(self.samples)]
 
 
 def inputs(video: Video) -> Inputs:
-    """Return what a row says of its video: numbers of at least 0, a time in UTC, ...
+    """Return what a row says about its video: numbers of at least 0, a time in UTC, ...
 
     None stands for what is unknown: null, absent, of another type or unreadable.
     """
@@ -177,30 +210,31 @@ def inputs(video: Video) -> Inputs:
         "shares": number(video.get("shares")),
         "comments": number(video.get("comments")),
         "bookmarks": number(video.get("bookmarks")),
-        "hashtags": hashtags if type(hashtags) is list else None,
-        "sound_name": sound if type(sound) is str and sound.strip() else None,
-        "description": caption if type(caption) is str else None,
+        "hashtags": hashtags if isinstance(hashtags, list) else None,
+        "sound_name": sound if isinstance(sound, str) and sound.strip() else None,
+        "description": caption if isinstance(caption, str) else None,
         "followers": number(video.get("followers")),
         "uploaded_at": upload_time(video.get("uploaded_at")),
     }
 
 
 def number(value: Any) -> float | None:
-    """Return a finite number of at least 0, or one in text that is all digits.
+    """Return a number from 0 to below 2**63, also if it is text of ASCII digits.
 
     Anything else is None.
 
     >>> number(12), number("12"), number(-1), number(True), number("1e3")
-    (12, 12.0, None, None, None)
+    (12, 12, None, None, None)
     """
-    if type(value) is str and value.isascii() and value.isdigit():
-        return number(float(value))
-    # Not isinstance(): true is an int to it. Above 1e300, quotients may be too large.
-    return value if type(value) in (int, float) and 0 <= value < 1e300 else None
+    if type(value) in (int, float):  # not isinstance(), for which true is an int, too
+        return value if 0 <= value < MAX_COUNT else None
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return number(int(value))
+    return None
 
 
 def upload_time(value: Any) -> datetime | None:
-    """Return ISO 8601 text as a time in UTC, which it is without an offset, too.
+    """Return a time in ISO 8601 as UTC. Without an offset, it is UTC already.
 
     Anything else is None.
 
@@ -212,15 +246,19 @@ def upload_time(value: Any) -> datetime | None:
     try:
         time = datetime.fromisoformat(value)
         return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-    except (TypeError, ValueError, OverflowError):  # no text, no time; before year 1
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+    ):  # not text, not a time, before year 1
         return None
 
 
 def features(known: Inputs) -> dict[str, float]:
-    """Return the 15 features of a usable video, each in [0, 1].
+    """Return the features of a usable video by name, each in [0, 1].
 
-    A 16th is one more line here: name, formula, cap, and what it is if its input is
-    unknown. A new column also has to stand in COLUMNS and inputs().
+    A 16th is one more line here: name, formula, cap, and its value if the input is
+    unknown. A new column also goes into COLUMNS and inputs().
     """
     views, likes = known["views"], known["likes"] or 0
     shares, comments = known["shares"] or 0, known["comments"] or 0
@@ -252,11 +290,11 @@ def clamp(x: float) -> float:
 
 
 def utf16_length(text: str) -> int:
-    """Return the length in UTF-16 code units; most emoji count 2.
+    """Return the length in UTF-16 code units; most emoji count as 2.
 
-    TikTok's own limit and the JavaScript app that uses the model count like that.
+    TikTok's own limit and the JavaScript app that uses the model count like this.
     """
-    return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
+    return len(text.encode("utf-16-le")) // 2
 
 
 def follower_tier(followers: float) -> float:
@@ -269,9 +307,7 @@ def follower_tier(followers: float) -> float:
 
 
 # The names are the same for any video.
-FEATURE_NAMES = tuple(features(inputs({"views": 1, "duration_seconds": 1})))
-VECTOR = Struct(f"{len(FEATURE_NAMES)}d")  # 120 bytes a video; a list would take 500
-DIGEST_SIZE = sha256().digest_size  # bytes
+FEATURE_NAMES = list(features(inputs({"views": 1, "duration_seconds": 1})))
 
 
 def weighted_engagement_score(known: Inputs) -> float:
@@ -288,278 +324,327 @@ def weighted_engagement_score(known: Inputs) -> float:
 def virality_tier(wes: float, thresholds: Sequence[float]) -> int:
     """Return the highest tier, 2 to 5, whose threshold is at most `wes`, or else 1.
 
-    >>> [virality_tier(wes, [1, 2, 3, 4]) for wes in (-1, 0.5, 2, 99)]
-    [1, 1, 3, 5]
+    >>> [virality_tier(wes, [1, 2, 3, 4]) for wes in (0.5, 2, 99)]
+    [1, 3, 5]
     """
     return 1 + bisect_right(thresholds, wes)
 
 
 def digest(video: Video, seed: int) -> bytes:
-    """Return the SHA-256 of a video that gives it its place, its set and its draw.
+    """Return the SHA-256 of the seed and the video's ID, 32 bytes.
 
-    hash() and random may differ between two runs or versions of Python; this doesn't.
+    All that looks random in the training set comes from it. hash() and the module
+    random may give something else in another run or another version of Python.
     """
     text = f"{seed}/{video.get('platform')}/{video.get('platform_video_id')}"
     return sha256(text.encode()).digest()
 
 
-def digest_of(sample: Sample) -> bytes:
-    """Return the digest that a sample begins with."""
-    return sample[0][:DIGEST_SIZE]
-
-
-def split(samples: Samples) -> tuple[Samples, Samples]:
+def split(samples: list[Sample]) -> tuple[list[Sample], list[Sample]]:
     """Return the train set, the first 80 % in canonical order, and the test set.
 
-    Both are shuffled. When videos come or go, only those at the border change sides.
+    Both are shuffled. When videos are added or archived, only those near the border
+    change sides.
     """
     cut = len(samples) * 4 // 5
     return shuffle(samples[:cut]), shuffle(samples[cut:])
 
 
-def shuffle(samples: Samples) -> Samples:
-    """Shuffle samples in canonical order, in place, by Fisher-Yates; return them.
+def shuffle(samples: list[Sample]) -> list[Sample]:
+    """Return samples in canonical order shuffled by Fisher-Yates.
 
-    Each position i in turn is swapped with one of 0 to i: the remainder of the digest
-    at i, which no swap has moved yet. Its leading bits would not do, as they rise with i.
+    Each position i is swapped with one of the positions 0 to i, drawn by the digest
+    that stood at i in the canonical order. (That order is random already. Fisher-Yates
+    comes on top because the project's owner asked for it.)
     """
+    shuffled = samples.copy()
     for i, sample in enumerate(samples):
-        j = int.from_bytes(digest_of(sample)) % (i + 1)
-        samples[i], samples[j] = samples[j], samples[i]
-    return samples
+        j = int.from_bytes(sample.digest, "big") % (i + 1)
+        shuffled[i], shuffled[j] = shuffled[j], shuffled[i]
+    return shuffled
 
 
 # --- Reading
 
 
-@dataclass
-class IdRange:
-    """A part of the ids, and how far it is read."""
+class PageRequest(NamedTuple):
+    """What a page is asked for with: rows with ids above `after`, up to `last`."""
 
-    after: str  # the last id seen, or the one before the range; "" if there is none
-    last: str  # the highest id of the range
-    left: int = 0  # rows still expected; if none are, the next page is counted anew
-    failures: int = 0  # attempts at the next page that failed
-    ended: bool = False
+    after: str
+    last: str
+    counted: bool  # whether to ask for the exact count of these rows, too
+    columns: str = COLUMNS
+    limit: int = PAGE_SIZE
 
-    def go_on(self, page: Any) -> None:
-        """Take note of a page: `data`, its rows, and `count`, None if not asked for."""
-        self.failures = 0
-        if page.data:
-            counted = self.left if page.count is None else page.count
-            self.left = counted - len(page.data)
-            self.after = page.data[-1]["id"]
-        else:  # the end only if it was counted; if not, it is asked for anew, counted
-            self.left = 0
-            self.ended = page.count == 0
+
+class Page(NamedTuple):
+    """The first rows of those asked for, in the order of their ids."""
+
+    rows: list[Video]
+    total: int | None  # how many rows there are in all; None if not asked for
 
 
 @dataclass
-class Progress:
-    """How many rows are read, and how many there were at the start of each range."""
+class VideoTable:
+    """The table of videos, and the wait that its readers share during an outage."""
 
-    read: int = 0
-    counts: dict[str, int] = field(default_factory=dict)  # by the range's last id
-    next_line: float = 0  # rows at which a log gets its next line
+    client: AsyncPostgrestClient
+    wait_seconds: float = 0  # the length of the wait that was announced last
+    wait_ends: float = 0  # when it is over, by the monotonic clock
 
-    def note(self, part: IdRange, page: Any) -> None:
-        """Show how far it is: in one line that is rewritten, in a log now and then."""
-        self.read += len(page.data)
-        # The first page is counted always, and setdefault() keeps to its count.
-        self.counts.setdefault(part.last, page.count)
-        total, terminal = sum(self.counts.values()), sys.stderr.isatty()
-        if len(self.counts) == READERS and (terminal or self.read >= self.next_line):
-            say(f"{self.read:,} of {total:,} rows", end="" if terminal else "\n")
-            self.next_line = self.read + total / LOG_LINES
+    async def count(self) -> int:
+        """Return how many rows are not archived. Raises Failure."""
+        first, *_, last = ID_BORDERS
+        request = PageRequest(first, last, counted=True, columns="id", limit=1)
+        page = await self.fetch(request)
+        assert page.total is not None  # page_problem() has seen to that
+        return page.total
 
+    async def pages(self, after: str, last: str) -> AsyncIterator[list[Video]]:
+        """Yield the rows with ids above `after`, up to `last`, page by page.
 
-def fetch_videos(client: SyncPostgrestClient, progress: Progress) -> Iterator[Video]:
-    """Yield each unarchived row once; one that comes or goes meanwhile, once or never.
+        Each page starts after the last id seen. An offset would skip or repeat rows
+        whenever a row before it comes or goes.
 
-    READERS ranges of ids are read side by side. After a fault, no page is asked for
-    until the others have come or failed; then all wait, so that an outage is one wait.
-    Raises Failure if a page can't be had.
-    """
-    lasts = [UUID(int=2**128 * n // READERS - 1) for n in range(1, READERS + 1)]
-    ranges = [IdRange(*ends) for ends in pairwise(["", *map(str, lasts)])]
-    answers: SimpleQueue[Any] = SimpleQueue()
-    while ranges:  # once, and once more after each outage
-        faults: list[PassingFault] = []
-        for part in ranges:
-            start_new_thread(ask, (client, part, answers))
-        asked = len(ranges)
-        while asked:
+        A short page is not the end: a server may send fewer rows than asked for. The
+        end is a page with as many rows as the server counts. The count is asked for
+        only after a short page, as it makes a reply a status 206, which gateways don't
+        compress.
+
+        Raises Failure if a page can't be had.
+        """
+        counted = False
+        while True:
+            page = await self.fetch(PageRequest(after, last, counted))
+            yield page.rows
+            if page.total == len(page.rows):
+                return
+            if page.rows:
+                after = page.rows[-1]["id"]
+            counted = len(page.rows) < PAGE_SIZE
+
+    async def fetch(self, request: PageRequest) -> Page:
+        """Return a page, trying again after transient errors. Raises Failure."""
+        failures = 0
+        while True:
             try:
-                part, answer = answers.get(timeout=0.5)  # for Ctrl-C on Windows
-            except Empty:
-                continue
-            asked -= 1
-            if isinstance(answer, PassingFault):
-                part.failures += 1
-                faults.append(answer)
-                continue
-            if isinstance(answer, Exception):
-                raise answer
-            part.go_on(answer)
-            if not part.ended and not faults:
-                start_new_thread(ask, (client, part, answers))
-                asked += 1
-            progress.note(part, answer)
-            yield from answer.data
-        ranges = [part for part in ranges if not part.ended]
-        if faults:
-            wait_out(faults, max(part.failures for part in ranges), progress.read)
+                return await self.fetch_once(request)
+            except TransientError as error:
+                if failures == len(RETRY_WAITS):
+                    problem = f"{error}. Gave up after {failures + 1} attempts."
+                    raise Failure(f"{problem}\n{error.advice}") from None
+                await self.back_off(error, RETRY_WAITS[failures])
+                failures += 1
+
+    async def fetch_once(self, request: PageRequest) -> Page:
+        """Return a page, or raise TransientError or Failure."""
+        query = (
+            self.client.table(TABLE)
+            .select(
+                request.columns, count=CountMethod.exact if request.counted else None
+            )
+            .is_("archived_at", None)
+            .gt("id", request.after)
+            .lte("id", request.last)
+            .order("id")
+            .limit(request.limit)
+        )
+        try:
+            reply: Any = await query.execute()
+        except httpx.HTTPStatusError as error:
+            raise http_error(error.response) from None
+        except httpx.RequestError as error:
+            # The text of a timeout is empty, and no text names the host.
+            kind = f"{type(error).__name__}: {error}".removesuffix(": ")
+            problem = f"No reply from {error.request.url.host} ({kind})"
+            raise TransientError(one_line(problem, error.request)) from None
+        page = Page(reply.data, reply.count)
+        wrong = page_problem(page, request)
+        if wrong:
+            raise TransientError(wrong)
+        return page
+
+    async def back_off(self, error: TransientError, seconds: float) -> None:
+        """Say what happened, and wait for the next attempt.
+
+        A wait that has been announced also serves the readers that fail meanwhile, if
+        it is long enough for them. So an outage that stops them all is one line a wait.
+        """
+        seconds = max(seconds, error.retry_after)
+        now = monotonic()
+        if now >= self.wait_ends or seconds > self.wait_seconds:
+            self.wait_seconds = seconds
+            self.wait_ends = now + seconds
+            say(f"{error}. Trying again in {seconds:g} s.")
+        await sleep(self.wait_ends - now)
 
 
-def ask(client: SyncPostgrestClient, part: IdRange, answers: SimpleQueue[Any]) -> None:
-    """Put the next page of a range, or why there is none, into `answers`.
+def page_problem(page: Page, request: PageRequest) -> str | None:
+    """Return what is wrong with a page, or None if it is what was asked for.
 
-    It runs in a bare thread, beside a queue written in C: nothing waits for it when the
-    program ends, as it would for a ThreadPoolExecutor's; and Ctrl-C may come at any time,
-    which in the locks of threading and concurrent.futures may end in a RuntimeError.
+    The client hands on whatever came with status 200: a gateway's HTML is text here.
     """
-    try:
-        answers.put((part, fetch_page(client, part)))
-    except Exception as error:  # noqa: BLE001 - raised again where it is taken out
-        answers.put((part, error))
+    if not isinstance(page.rows, list) or not all(
+        isinstance(row, dict) and isinstance(row.get("id"), str) for row in page.rows
+    ):
+        return "The reply is not a JSON array of rows with ids"
+    ids = [request.after] + [row["id"] for row in page.rows]
+    if ids != sorted(set(ids)) or ids[-1] > request.last:
+        return "The reply's rows are not in order, or not in the range asked for"
+    if request.counted and page.total is None:
+        return "The reply lacks the count that was asked for"
+    if page.total and not page.rows:
+        return f"The reply is empty, although the server counts {page.total:,} rows"
+    return None
 
 
-def wait_out(faults: list[PassingFault], failures: int, read: int) -> None:
-    """Say what happened and wait for the next attempt. Raises Failure after the last."""
-    problem = f"{faults[0]}, after {read:,} rows"
-    if failures > len(RETRY_WAITS):
-        raise Failure(f"{problem} and {failures} attempts.\n{OUTAGE_ADVICE}")
-    seconds = max(RETRY_WAITS[failures - 1], *[fault.retry_after for fault in faults])
-    say(f"{problem}. Trying again in {seconds:g} s.")
-    sleep(seconds)
+async def raise_for_status(response: httpx.Response) -> None:
+    """Raise httpx.HTTPStatusError for an error or a redirect.
 
-
-def fetch_page(client: SyncPostgrestClient, part: IdRange) -> Any:
-    """Return the next page of a range: its rows, `data`, and their `count`.
-
-    The count is asked for at first, and when no more rows are expected. A page begins
-    after the last id seen: an offset would shift whenever a row before it comes or
-    goes. Raises PassingFault or Failure; for an HTTP error, take_in() does.
+    The client's own APIError has neither the status nor the headers.
     """
-    count = None if part.left > 0 else CountMethod.exact
-    query = client.table(TABLE).select(COLUMNS, count=count).is_("archived_at", None)
-    query = query.lte("id", part.last).order("id").limit(PAGE_SIZE)
-    if part.after:
-        query = query.gt("id", part.after)
-    try:
-        page: Any = query.execute()
-        ids = [part.after, *[row["id"] for row in page.data]]
-        orderly = all(map(lt, ids, ids[1:])) and ids[-1] <= part.last
-    except httpx.RequestError as error:
-        problem = f"No reply from {error.request.url.host}: {error}"
-        raise PassingFault(printable(problem, error.request)) from None
-    except (TypeError, KeyError, ValueError, RecursionError):
-        raise PassingFault("The reply is not a JSON array of rows") from None
-    if not orderly:
-        raise PassingFault("The reply's rows are not in order or not in their range")
-    if (count and page.count is None) or (page.count and not page.data):
-        raise PassingFault("The reply is empty, or lacks the count of the rows")
-    return page
+    await response.aread()
+    response.raise_for_status()
 
 
-def take_in(response: httpx.Response) -> None:
-    """Read a reply whole, as soon as httpx has its headers.
-
-    Raises PassingFault or Failure for an error, as the client's own lack the status and
-    Retry-After, and for a redirect, as the key must not go to another host.
-    """
-    response.read()
-    if not response.is_success:
-        raise refusal(response)
-    del response.stream  # it refers back, and in run() the garbage collector is off
-
-
-def refusal(response: httpx.Response) -> Failure | PassingFault:
-    """Return what to raise for a reply that is an error or a redirect."""
+def http_error(response: httpx.Response) -> Failure | TransientError:
+    """Return what to raise for an HTTP error or a redirect."""
     status = response.status_code
     try:
-        body = dict(response.json())
-    except (ValueError, TypeError, RecursionError):  # a gateway's HTML, or line of text
+        body = response.json()
+    except ValueError:  # a gateway's HTML or plain text
         body = {}
-    parts: list[Any] = [f"HTTP {status} {response.reason_phrase}"]
-    parts += [body.get(name) for name in ("message", "code", "details", "hint")]
+    error = body if isinstance(body, dict) else {}
+    parts = [f"HTTP {status} {response.reason_phrase}"]
+    parts += [
+        error[key] for key in ("message", "code", "details", "hint") if error.get(key)
+    ]
     if response.has_redirect_location:
-        parts.append(f"redirected to {response.headers['location']}, but not followed")
-    problem = printable(": ".join(map(str, filter(None, parts))), response.request)
-    code = body.get("code")  # 57014: the query took longer than the database allows
+        parts.append(f"a redirect to {response.headers['location']} is not followed")
+    problem = one_line(": ".join(map(str, parts)), response.request)
+
+    code = error.get("code")
+    slow = code == "57014"  # PostgreSQL's statement timeout
     crashed = status == 400 and code == ""  # PostgreSQL, while PostgREST asked it
-    if status in (408, 429) or status >= 500 or code == "57014" or crashed:
-        fault, wanted = PassingFault(problem), response.headers.get("retry-after")
-        fault.retry_after = min(number(wanted) or 0, MAX_RETRY_AFTER)
-        return fault
-    return Failure(f"{problem}.\n{SETTINGS_ADVICE}")
+    if slow or crashed or status in (408, 429) or status >= 500:
+        retry_after = number(response.headers.get("retry-after")) or 0
+        return TransientError(
+            problem,
+            advice=SLOW_DATABASE_ADVICE if slow else OUTAGE_ADVICE,
+            retry_after=min(retry_after, MAX_RETRY_AFTER),
+        )
+    advice = LOCAL_KEY_ADVICE if code == "PGRST301" else SETTINGS_ADVICE
+    return Failure(f"{problem}.\n{advice}")
 
 
-def printable(text: str, request: httpx.Request) -> str:
-    """Return a line that can't show the key or steer a terminal, whatever was sent."""
-    line = text.replace(request.headers["apikey"], "[key]")[:500]
-    return "".join(c if c.isprintable() else " " for c in line).rstrip(". ")
+def one_line(text: str, request: httpx.Request) -> str:
+    """Return text as one line of at most 500 characters that can't show the key."""
+    masked = text.replace(request.headers["apikey"], "[key]")
+    return textwrap.shorten(masked, 500, placeholder=" ...").rstrip(". ")
 
 
-def connect(url: str, key: str) -> SyncPostgrestClient:
-    """Return a client for tables, whose own retries are off.
+async def connect(url: str, key: str) -> AsyncPostgrestClient:
+    """Return a client for the tables of a project.
 
-    Raises Unusable if the environment's proxy or certificates or the port fail.
+    Raises Failure if the proxy or the certificates in the environment can't be used.
     """
     try:
-        http = httpx.Client(timeout=TIMEOUT, event_hooks={"response": [take_in]})
-        options = ClientOptions(httpx_client=http, postgrest_client_retry=False)
-        return create_client(url, key, options).postgrest
+        # Left to itself, the client uses HTTP/2, where its users' dropped connections
+        # come from (supabase-py #1064), follows redirects, which could take the key
+        # elsewhere, and waits 120 s. Its own retries would multiply ours.
+        http = httpx.AsyncClient(
+            timeout=TIMEOUT, event_hooks={"response": [raise_for_status]}
+        )
+        options = AsyncClientOptions(httpx_client=http, postgrest_client_retry=False)
+        client = await acreate_client(url, key, options)
+        return client.postgrest
     except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-        raise Unusable(f"Wrong *_PROXY, SSL_CERT_FILE or URL's port: {error}") from None
+        problem = f"Wrong *_PROXY, SSL_CERT_FILE or port in SUPABASE_URL: {error}"
+        raise Failure(problem, exit_code=2) from None
+
+
+async def read_table(url: str, key: str, dataset: Dataset) -> None:
+    """Read the project's videos into the dataset. Raises Failure.
+
+    Every row that is there throughout is read exactly once. One that is inserted,
+    archived or deleted meanwhile is read once or not at all.
+    """
+    client = await connect(url, key)
+    async with client:
+        table = VideoTable(client)
+        try:
+            async with asyncio.TaskGroup() as readers:
+                readers.create_task(count_rows(table, dataset))
+                for after, last in pairwise(ID_BORDERS):
+                    readers.create_task(read_range(table, after, last, dataset))
+        except ExceptionGroup as group:
+            # The first failure has ended the other readers.
+            raise group.exceptions[0] from None
+
+
+async def count_rows(table: VideoTable, dataset: Dataset) -> None:
+    """Count the table's rows, for the progress and the report."""
+    dataset.rows_at_start = await table.count()
+
+
+async def read_range(
+    table: VideoTable, after: str, last: str, dataset: Dataset
+) -> None:
+    """Read the videos of one range of ids into the dataset."""
+    async for rows in table.pages(after, last):
+        for video in rows:
+            dataset.add(video)
+        show_progress(dataset)
 
 
 # --- Writing
 
 
-def vectors(samples: Samples) -> Iterator[list[tuple[float, ...]]]:
-    """Yield the samples' vectors, a page at a time: all at once would take memory."""
-    for start in range(0, len(samples), PAGE_SIZE):
-        page = samples[start : start + PAGE_SIZE]
-        yield list(VECTOR.iter_unpack(b"".join([s[0][DIGEST_SIZE:] for s in page])))
-
-
-def training_json(train: Samples, test: Samples, generated_at: str) -> Iterator[str]:
+def training_json(
+    train: list[Sample], test: list[Sample], generated_at: str
+) -> Iterator[str]:
     """Yield the text of training-data.json, piece by piece.
 
-    Each number has as few digits as bring back the same number to the last bit.
+    Each number has as many digits as it takes to read it back to the last bit.
     """
     yield f'{{\n  "generatedAt": "{generated_at}",\n'
     yield f'  "featureNames": {json.dumps(FEATURE_NAMES)},\n'
-    for name, samples in (("trainSet", train), ("testSet", test)):
-        yield f'  "{name}": {{\n    "features": ['
-        separator = "\n"
-        for page in vectors(samples):
-            # Without the outer brackets, a vector to a line.
-            yield separator + to_json(page).decode()[1:-1].replace("],[", "],\n[")
-            separator = ",\n"
-        yield f'\n    ],\n    "labels": {[tier for _, tier, _ in samples]},\n'
-        yield f'    "count": {len(samples)}\n  }},\n'
-    labels = Counter(map(itemgetter(1), train + test))
-    yield f'  "labelDistribution": {json.dumps({t: labels[t] for t in TIERS})}\n}}\n'
+    yield '  "trainSet": '
+    yield from set_json(train)
+    yield '  "testSet": '
+    yield from set_json(test)
+    labels = Counter(sample.tier for sample in train + test)
+    distribution = {tier: labels[tier] for tier in TIERS}
+    yield f'  "labelDistribution": {json.dumps(distribution)}\n}}\n'
+
+
+def set_json(samples: list[Sample]) -> Iterator[str]:
+    """Yield the text of one set, a feature vector to a line."""
+    yield '{\n    "features": ['
+    separator = "\n"
+    for sample in samples:
+        vector = str(sample.features.tolist()).replace(" ", "")
+        yield f"{separator}{vector}"
+        separator = ",\n"
+    yield f'\n    ],\n    "labels": {[sample.tier for sample in samples]},\n'
+    yield f'    "count": {len(samples)}\n  }},\n'
 
 
 def write_whole(target: Path, text: Iterable[str]) -> int:
     """Write a file that appears whole or not at all, and return its size in bytes.
 
-    From just before it appears, Ctrl-C and SIGTERM come too late. Raises Failure if it
-    can't be written; then an earlier file is as it was.
+    Raises Failure if it can't be written; an earlier file is as it was then.
     """
     try:
-        # In a temporary folder: a temporary file could be read by its owner alone.
+        # In a temporary folder: only its owner could read a temporary file.
         with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder:
             part = Path(folder) / target.name
             with part.open("w", encoding="utf-8", newline="\n") as file:
                 file.writelines(text)
                 file.flush()
                 os.fsync(file.fileno())
-            for too_late in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(too_late, signal.SIG_IGN)
+            # From here on, "Nothing was written" would be wrong.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             part.replace(target)
     except OSError as error:
         problem = f"Can't write {target}: {error.strerror}."
@@ -571,64 +656,67 @@ def write_whole(target: Path, text: Iterable[str]) -> int:
 # --- Report
 
 
-def percent(share: float) -> str:
-    """Return a share as text in percent, in which 0.0% is none at all."""
-    return "<0.1%" if 0 < share < 0.001 else f"{share:.1%}"
-
-
-def row_lines(samples: Samples, dropped: Counter[str], counted: int) -> Iterator[str]:
+def row_lines(dataset: Dataset) -> Iterator[str]:
     """Yield lines on the rows that were read, and on the inputs that are unknown."""
-    read = len(samples) + dropped.total()
-    reasons = ", ".join(f"{n:,} {reason}" for reason, n in dropped.items() if n)
-    yield f"Read {read:,} rows, used {len(samples):,}."
-    yield f"Dropped: {reasons or 'none'}."
-    if read < counted:
-        yield f"{counted - read:,} fewer than at the start: archived or deleted since."
-    unknown = Counter(name for _, _, names in samples for name in names.split())
-    shares = [(name, n / len(samples)) for name, n in unknown.most_common()]
-    listed = ", ".join(f"{name} {percent(share)}" for name, share in shares)
+    used = len(dataset.samples)
+    dropped = [f"{n:,} {reason}" for reason, n in dataset.dropped.most_common()]
+    yield f"Read {dataset.rows_read():,} rows, used {used:,}."
+    yield f"Dropped: {', '.join(dropped) or 'none'}."
+    fewer = dataset.rows_at_start - dataset.rows_read()
+    if fewer > 0:
+        yield f"{fewer:,} fewer than at the start: archived or deleted since."
+
+    samples = list(dataset.samples.values())
+    unknown = Counter(name for sample in samples for name in sample.unknown)
+    shares = {name: n / used for name, n in unknown.most_common()}
+    listed = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
     yield textwrap.fill(f"Unknown: {listed or 'nothing'}.", width=80)
-    question = "did something before this script stop filling it?"
-    for name, share in shares:
+    for name, share in shares.items():
         if share > MOSTLY_UNKNOWN:
-            yield f"{percent(share)} lack {name}: {question}"
+            yield f"{share:.1%} lack {name}. Did something before this script stop filling it?"
 
 
-def tier_lines(samples: Samples, baseline: dict[str, Any]) -> Iterator[str]:
+def tier_lines(samples: list[Sample], baseline: dict[str, Any]) -> Iterator[str]:
     """Yield a table of the tiers, and a line on each that is far off the baseline."""
-    labels = Counter(map(itemgetter(1), samples))
+    counts = Counter(sample.tier for sample in samples)
+    shares = [counts[tier] / len(samples) for tier in TIERS]
     entries = baseline["virality_tiers"]
-    shares = [labels[tier] / len(samples) for tier in TIERS]
-    usuals = [(number(entry.get("percentage")) or 0) / 100 for entry in entries]
-    scale, remarks = BAR_WIDTH / max(shares + usuals), []
+    expected = [(number(entry.get("percentage")) or 0) / 100 for entry in entries]
+    scale = BAR_WIDTH / max(shares + expected)
     yield f"{'Tier':24}{'videos':>10}{'share':>8}{'baseline':>10}  | baseline"
-    for tier, entry, share, usual in zip(TIERS, entries, shares, usuals):
-        bar, expected = "#" * round(share * scale), ""
-        if usual:
-            mark, expected = round(usual * scale), percent(usual)
-            bar = f"{bar[:mark]:{mark}}|{bar[mark + 1 :]}"
+    for tier, entry, share, usual in zip(TIERS, entries, shares, expected):
         name = f"{tier} {entry.get('label') or ''}"
-        yield f"{name:24.24}{labels[tier]:10,}{percent(share):>8}{expected:>10}  {bar}"
+        shown = f"{usual:.1%}" if usual else ""
+        drawn = bar(round(share * scale), round(usual * scale))
+        yield f"{name:24.24}{counts[tier]:10,}{share:8.1%}{shown:>10}  {drawn}"
+    for tier, share, usual in zip(TIERS, shares, expected):
         if not share:
-            remarks.append(f"Tier {tier} is empty: is the baseline of other data?")
+            yield f"Tier {tier} is empty. Was the baseline made from other data?"
         elif usual and abs(share - usual) > TIER_TOLERANCE:
-            compared = f"{percent(share)} here, {expected} in the baseline"
-            remarks.append(f"Tier {tier}: {compared}. Was that made from other data?")
-    yield from remarks
+            compared = f"{share:.1%} here, {usual:.1%} in the baseline"
+            yield f"Tier {tier}: {compared}. Was that made from other data?"
 
 
-def feature_lines(samples: Samples) -> Iterator[str]:
+def bar(share: int, mark: int) -> str:
+    """Return a bar of `#` as wide as the share, with `|` at the mark if it is not 0.
+
+    >>> bar(4, 2), bar(2, 4), bar(3, 0)
+    ('##|#', '##  |', '###')
+    """
+    drawn = "#" * share
+    if not mark:
+        return drawn
+    return drawn[:mark].ljust(mark) + "|" + drawn[mark + 1 :]
+
+
+def feature_lines(samples: list[Sample]) -> Iterator[str]:
     """Yield a table of the features: minimum, mean, maximum, shares of 0 and of 1."""
     yield f"{'Feature':24}{'minimum':>9}{'mean':>9}{'maximum':>9}{'at 0':>9}{'at 1':>9}"
-    pages = [  # for each page, five figures of each feature
-        [(min(c), sum(c), max(c), c.count(0.0), c.count(1.0)) for c in zip(*page)]
-        for page in vectors(samples)
-    ]
-    for name, figures in zip(FEATURE_NAMES, zip(*pages)):  # by feature, not by page
-        lows, sums, highs, zeros, ones = zip(*figures)
-        mean, zero, one = [sum(column) / len(samples) for column in (sums, zeros, ones)]
-        extent = f"{min(lows):9.5f}{mean:9.5f}{max(highs):9.5f}"
-        yield f"{name:24}{extent}{percent(zero):>9}{percent(one):>9}"
+    for i, name in enumerate(FEATURE_NAMES):
+        values = [sample.features[i] for sample in samples]
+        zero, one = values.count(0) / len(values), values.count(1) / len(values)
+        extent = f"{min(values):9.5f}{fmean(values):9.5f}{max(values):9.5f}"
+        yield f"{name:24}{extent}{zero:9.1%}{one:9.1%}"
 
 
 # --- Settings, baseline, output
@@ -637,93 +725,115 @@ def feature_lines(samples: Samples) -> Iterator[str]:
 def read_settings(environ: Mapping[str, str]) -> tuple[str, str]:
     """Return the project's URL and key: from `environ`, else .env.local, else .env.
 
-    Warns of plain http to another machine. Raises Unusable for one that is missing or
-    malformed; no message shows a value, which may be the key in the wrong place.
+    Warns of plain http to another machine. Raises Failure for a setting that is missing
+    or malformed. No message shows a value, which may be the key in the wrong place.
     """
     try:
         files = [dotenv_values(path, encoding="utf-8-sig") for path in ENV_FILES]
     except (OSError, UnicodeError) as error:
-        raise Unusable(f".env.local or .env can't be read as UTF-8: {error}") from None
+        problem = f".env.local or .env can't be read as UTF-8: {error}"
+        raise Failure(problem, exit_code=2) from None
 
-    def find(*names: str) -> str:  # the environment first, then the files
-        values = [some.get(name) or "" for some in (environ, *files) for name in names]
-        return next(filter(None, map(str.strip, values)), "")
+    def find(*names: str) -> str:
+        for source in (environ, *files):
+            for name in names:
+                value = (source.get(name) or "").strip()
+                if value:
+                    return value
+        return ""
 
     url = find("SUPABASE_URL", "NEXT_PUBLIC_SUPABASE_URL")
     key = find("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY")
-    settings = {"SUPABASE_URL": (url, URL_FORM), "SUPABASE_SECRET_KEY": (key, KEY_FORM)}
-    wrong = [n for n, (text, form) in settings.items() if not form.fullmatch(text)]
+    wrong = []
+    if not URL_FORM.fullmatch(url):
+        wrong.append("SUPABASE_URL")
+    if not KEY_FORM.fullmatch(key):
+        wrong.append("SUPABASE_SECRET_KEY")
     if wrong:
-        raise Unusable(
+        raise Failure(
             f"Missing or malformed: {' and '.join(wrong)}. Settings look like\n"
             "    SUPABASE_URL=https://abcdefgh.supabase.co\n"
             "    SUPABASE_SECRET_KEY=sb_secret_...\n"
-            f"in the environment, .env.local or .env, a copy of .env.example, in\n{HERE}"
+            "Copy .env.example to .env and fill it in, or set them in the environment.\n"
+            f".env.local and .env are looked for in {HERE}",
+            exit_code=2,
         )
-    if OPEN_TO_OTHERS.match(url):
+    address = urlsplit(url)
+    if address.scheme == "http" and address.hostname not in THIS_MACHINE:
         say("Warning: SUPABASE_URL is plain http: others may read the key on its way.")
     # The dashboard also shows the URL with the path that the client will add.
     return url.rstrip("/").removesuffix("/rest/v1"), key
 
 
 def read_baseline(path: Path) -> tuple[dict[str, Any], list[float]]:
-    """Return the baseline with its tiers put in order, and the lowest WES of 2 to 5.
+    """Return the baseline, its tiers in order, and the lowest WES of the tiers 2 to 5.
 
-    Raises Unusable for a file that can't be read, or whose tiers make no sense.
+    Raises Failure for a file that can't be read, or whose tiers make no sense.
     """
     try:
         baseline = json.loads(path.read_text(encoding="utf-8-sig"))
-        entries = baseline["virality_tiers"]
-        entries.sort(key=itemgetter("tier"))
-        lowest = [entry["weighted_score_threshold"]["min"] for entry in entries]
+        entries = sorted(baseline["virality_tiers"], key=lambda entry: entry["tier"])
+        baseline["virality_tiers"] = entries
+        minima = [entry["weighted_score_threshold"]["min"] for entry in entries]
         if [entry["tier"] for entry in entries] != TIERS:
             raise ValueError("its tiers are not 1 to 5, once each")
-        if not all(map(isfinite, lowest)) or not all(map(lt, lowest, lowest[1:])):
+        if not all(isfinite(low) for low in minima) or minima != sorted(set(minima)):
             raise ValueError("its thresholds are not finite numbers that ascend")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unusable(
-            f"The baseline {path}\ncan't be used: {error}.\n"
-            "Restore the one that came with the script, or name one by --baseline."
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise Failure(
+            f"The baseline {path}\ncan't be used: {problem}.\n"
+            "Restore the one that came with the script, or name one with --baseline.",
+            exit_code=2,
         ) from None
-    return baseline, lowest[1:]
+    return baseline, minima[1:]
 
 
 def resolve_output(path: Path) -> Path:
-    """Return the file to write, links followed. Raises Unusable if it can't be one."""
+    """Return the file to write, links followed. Raises Failure if it can't be one."""
     target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        problem = f"--output {path} is a folder or a device. Name a file."
+        raise Failure(problem, exit_code=2)
     try:
-        if target.exists() and not target.is_file():
-            raise Unusable(f"--output {path} is a folder or a device. Name a file.")
-        with tempfile.TemporaryFile(dir=target.parent):  # to see whether it can be
-            return target
+        with tempfile.TemporaryFile(dir=target.parent):
+            return target  # as a file can be made there
     except OSError as error:
         problem = f"Can't write to the folder {target.parent}: {error.strerror}."
-        raise Unusable(f"{problem}\nName a file elsewhere with --output.") from None
+        advice = "Name a file elsewhere with --output."
+        raise Failure(f"{problem}\n{advice}", exit_code=2) from None
 
 
 def timestamp(environ: Mapping[str, str]) -> str:
-    """Return SOURCE_DATE_EPOCH, if it is set, else the time now, as ISO 8601 in UTC.
+    """Return the time now, or SOURCE_DATE_EPOCH if it is set, in ISO 8601, UTC.
 
-    https://reproducible-builds.org/specs/source-date-epoch/. Raises Unusable.
+    https://reproducible-builds.org/specs/source-date-epoch/. Raises Failure.
     """
     epoch = environ.get("SOURCE_DATE_EPOCH")
     try:
         time = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
     except (ValueError, OverflowError, OSError):
-        raise Unusable("SOURCE_DATE_EPOCH must be whole seconds since 1970.") from None
+        problem = "SOURCE_DATE_EPOCH must be whole seconds since 1970."
+        raise Failure(problem, exit_code=2) from None
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 # --- The command
 
 
-def say(message: str, end: str = "\n") -> None:
-    """Print a message for people, over the line of progress if one stands there."""
-    try:
-        clear = CLEAR if sys.stderr.isatty() else ""
-        print(clear + message, file=sys.stderr, end=end)
-    except OSError:  # a log that is full or cut off costs no run
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - to the end of the run
+def say(message: str) -> None:
+    """Print a message for people, in place of the line of progress if there is one."""
+    if sys.stderr.isatty():
+        print(f"\r{'':40}\r", end="", file=sys.stderr)
+    print(message, file=sys.stderr)
+
+
+def show_progress(dataset: Dataset) -> None:
+    """Rewrite the line of progress on a terminal. A log gets none."""
+    if sys.stderr.isatty():
+        read, total = dataset.rows_read(), dataset.rows_at_start
+        of_total = f" of {total:,}" if total else ""  # once the rows are counted
+        print(f"\r{read:,}{of_total} rows", end="", file=sys.stderr)
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -732,66 +842,77 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         description="Turn the scraped videos of a Supabase project into training data.",
         epilog="Exit codes: 0 written, 1 failed, 2 usage or settings, 130 interrupted.",
     )
-    for name, kind, shape, default, text in (
-        ("--output", Path, "PATH", "training-data.json", "the file (%(default)s)"),
-        ("--baseline", Path, "PATH", BASELINE, "the tiers (the script's own file)"),
-        ("--seed", int, "N", 42, "for the split and its order (%(default)s)"),
-    ):
-        parser.add_argument(name, type=kind, metavar=shape, default=default, help=text)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="PATH",
+        default="training-data.json",
+        help="the file to write (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--baseline",
+        type=Path,
+        metavar="PATH",
+        default=BASELINE,
+        help="the baseline with the tiers (default: the one beside the script)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        default=42,
+        help="the seed of the split and the shuffle (default: %(default)s)",
+    )
     return parser.parse_args(argv)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Read, compute, split, write and report. Raises Failure."""
     started = monotonic()
-    gc.disable()  # no row, sample or reply is part of a cycle: see take_in()
+    gc.set_threshold(10_000)  # the default costs a tenth of the time at 200,000 rows
     url, key = read_settings(os.environ)
     baseline, thresholds = read_baseline(arguments.baseline)
     target = resolve_output(arguments.output)
     generated_at = timestamp(os.environ)
 
-    progress = Progress()
-    with connect(url, key) as client:
-        videos = fetch_videos(client, progress)
-        samples, dropped = collect(videos, thresholds, arguments.seed)
+    dataset = Dataset(thresholds, arguments.seed)
+    asyncio.run(read_table(url, key, dataset))
+    read, samples = dataset.rows_read(), dataset.in_canonical_order()
+    if not read:
+        raise Failure(f"No rows came from the table {TABLE}.\n{NO_ROWS_ADVICE}")
     if len(samples) < 2:
-        found = f"{progress.read:,} rows in {TABLE}, {len(samples)} of them usable"
-        raise Failure(f"{found}: two are needed.\n{TOO_FEW_ADVICE}")
+        usable = "only one is" if samples else "none is"
+        problem = f"Of {read:,} rows in {TABLE}, {usable} usable; it takes two."
+        raise Failure(f"{problem}\n{TOO_FEW_ADVICE}")
+
     train, test = split(samples)
-    size = write_whole(target, training_json(train, test, generated_at))
     report = [
-        row_lines(samples, dropped, sum(progress.counts.values())),
-        tier_lines(samples, baseline),
-        feature_lines(samples),
-        [
-            f"Project   {httpx.URL(url).host}",
-            f"Baseline  {arguments.baseline} of {baseline.get('generated_at') or '?'}",
-            f"Seed      {arguments.seed}: {len(train):,} to train, {len(test):,} to test",
-            f"File      {target}",
-            f"          {size / 1e6:,.1f} MB, in {monotonic() - started:.1f} s",
-        ],
+        "\n".join(row_lines(dataset)),
+        "\n".join(tier_lines(list(dataset.samples.values()), baseline)),
+        "\n".join(feature_lines(list(dataset.samples.values()))),
     ]
-    say("\n\n".join("\n".join(lines) for lines in report))
-
-
-def terminate(signum: int, frame: object) -> None:
-    """Raise SystemExit at SIGTERM, as Ctrl-C raises KeyboardInterrupt."""
-    raise SystemExit
+    size = write_whole(target, training_json(train, test, generated_at))
+    origin = f"""\
+Project   {urlsplit(url).hostname}
+Baseline  {arguments.baseline} of {baseline.get("generated_at") or "?"}
+Seed      {arguments.seed}: {len(train):,} to train, {len(test):,} to test
+File      {target}
+          {size / 1e6:,.1f} MB, in {monotonic() - started:.1f} s"""
+    say("\n\n".join([*report, origin]))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = parse_arguments(argv)
-    signal.signal(signal.SIGTERM, terminate)
     try:
         run(arguments)
-        return 0
     except Failure as failure:
         say(f"Error: {failure}\nNothing was written.")
         return failure.exit_code
-    except (KeyboardInterrupt, SystemExit) as stop:
+    except KeyboardInterrupt:
         say("Interrupted. Nothing was written.")
-        return 143 if isinstance(stop, SystemExit) else 130
+        return 130
+    return 0
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def serve(count: int, delay: float, port: Connection) -> None:
                 page = rows[start : min(end, start + PAGE_SIZE)]
                 time.sleep(delay)
                 total = end - start if counted else None
-                self.request.sendall(rows_reply(page, total=total))
+                self.request.sendall(rows_reply(page, total))
 
     with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
@@ -108,8 +108,9 @@ def compare(count: int, delay: float) -> tuple[float, float, int]:
         bare.append(measure(["-c", BARE_LOOP], url))
         script.append(measure([str(SCRIPT)], url))
     server.terminate()
-    medians = [statistics.median(run[0] for run in runs) for runs in (bare, script)]
-    return *medians, max(memory for _, memory in script)
+    bare_seconds = statistics.median(seconds for seconds, _ in bare)
+    script_seconds = statistics.median(seconds for seconds, _ in script)
+    return bare_seconds, script_seconds, max(memory for _, memory in script)
 
 
 def main() -> None:

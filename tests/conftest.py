@@ -1,12 +1,15 @@
-"""What the tests share: a clean environment, no real waits, rows, and the script to run."""
+"""What the tests share: a clean environment, fast waits, rows, and the script to run."""
 
+import asyncio
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 import uuid
+from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,16 +31,67 @@ Start = Callable[..., subprocess.Popen[str]]
 
 OUTPUT = Path("training-data.json")
 EPOCH = {"SOURCE_DATE_EPOCH": "1771266144"}  # 2026-02-16T18:22:24Z
+SPEED = 20  # a wait of a second takes a twentieth
+
+
+# --- Rows and samples
+
+
+def row(number: int, quarter: int = 0, **columns: Any) -> Row:
+    """Return a usable row whose ids end in `number`; its id is in that quarter."""
+    return sample_videos(1)[0] | {
+        "id": str(uuid.UUID(int=(quarter << 126) + number)),
+        "platform_video_id": f"{quarter}{number:018}",
+        "views": 100,
+        "duration_seconds": 20,
+        "archived_at": None,
+        **columns,
+    }
+
+
+def make_sample(
+    digest: bytes = bytes(32),
+    tier: int = 1,
+    unknown: tuple[str, ...] = (),
+    rest: float = 0.5,
+    **features: float,
+) -> script.Sample:
+    """Return a sample with these features; all the others are `rest`."""
+    vector = [features.get(name, rest) for name in script.FEATURE_NAMES]
+    return script.Sample(digest, array("d", vector), tier, unknown)
+
+
+def features_of(sample: script.Sample) -> dict[str, float]:
+    """Return the features of a sample by name."""
+    return dict(zip(script.FEATURE_NAMES, sample.features, strict=True))
+
+
+def written(path: Path | str = OUTPUT) -> dict[str, Any]:
+    """Return what the script wrote, read as strict JSON."""
+    data: dict[str, Any] = json.loads(
+        Path(path).read_bytes(), parse_constant=pytest.fail
+    )
+    return data
+
+
+def vectors() -> list[dict[str, float]]:
+    """Return the vectors of both sets in the file, by the features' names."""
+    data = written()
+    both = data["trainSet"]["features"] + data["testSet"]["features"]
+    return [dict(zip(data["featureNames"], vector, strict=True)) for vector in both]
+
+
+def durations() -> list[int]:
+    """Return the durations in the file in seconds, in order: they tell rows apart."""
+    return sorted(round(vector["durationSeconds"] * 180) for vector in vectors())
+
+
+# --- The environment
 
 
 @pytest.fixture(autouse=True)
-def no_settings_an_empty_folder_usual_signals_and_no_hanging(
-    monkeypatch: Patch, tmp_path: Path
-) -> Iterator[None]:
-    """Hide the person's settings and proxies; SIGINT works even in the background.
-
-    A test that hangs fails after 30 s, so that one sees which.
-    """
+def clean_environment(monkeypatch: Patch, tmp_path: Path) -> None:
+    """Hide the person's settings and proxies, and work in an empty folder."""
     for name in list(os.environ):
         if "SUPABASE" in name or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -47,16 +101,14 @@ def no_settings_an_empty_folder_usual_signals_and_no_hanging(
     (tmp_path / "script").mkdir()
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
-    handlers = {number: signal.getsignal(number) for number in numbers}
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("It hangs."))
-    signal.alarm(30)
+
+
+@pytest.fixture(autouse=True)
+def usual_ctrl_c() -> Iterator[None]:
+    """Let SIGINT interrupt, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.alarm(0)
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -67,10 +119,19 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def waits(monkeypatch: Patch) -> list[float]:
-    """The seconds that the script would have waited; it doesn't."""
+    """The seconds that the script waits between attempts. Its clock runs faster."""
     seconds: list[float] = []
-    monkeypatch.setattr(script, "sleep", seconds.append)
+
+    async def sleep(delay: float) -> None:
+        seconds.append(delay)
+        await asyncio.sleep(delay / SPEED)
+
+    monkeypatch.setattr(script, "sleep", sleep)
+    monkeypatch.setattr(script, "monotonic", lambda: time.monotonic() * SPEED)
     return seconds
+
+
+# --- The script
 
 
 @pytest.fixture
@@ -88,6 +149,11 @@ def serve() -> Iterator[Serve]:
         server.stop()
 
 
+def settings(server: LocalSupabase) -> dict[str, str]:
+    """Return the environment that leads the script to a local endpoint."""
+    return {"SUPABASE_URL": server.url, "SUPABASE_SECRET_KEY": server.key}
+
+
 @pytest.fixture
 def extract(monkeypatch: Patch, waits: list[float], capsys: Capture) -> Extract:
     """Run the script in this process against a local endpoint; return what it says.
@@ -99,6 +165,7 @@ def extract(monkeypatch: Patch, waits: list[float], capsys: Capture) -> Extract:
         for name, value in (settings(server) | EPOCH).items():
             monkeypatch.setenv(name, value)
         assert script.main(options) == code
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         output = capsys.readouterr()
         assert output.out == ""
         return output.err
@@ -139,37 +206,3 @@ def start(home: Path) -> Start:
         )
 
     return run
-
-
-def settings(server: LocalSupabase) -> dict[str, str]:
-    """Return the environment that leads the script to a local endpoint."""
-    return {"SUPABASE_URL": server.url, "SUPABASE_SECRET_KEY": server.key}
-
-
-def row(number: int, quarter: int = 0, **columns: Any) -> Row:
-    """Return a usable row whose ids end in `number`; its id is in that quarter."""
-    return sample_videos(1)[0] | {
-        "id": str(uuid.UUID(int=(quarter << 126) + number)),
-        "platform_video_id": f"{quarter}{number:018}",
-        "views": 100,
-        "duration_seconds": 20,
-        "archived_at": None,
-        **columns,
-    }
-
-
-def written(path: Path | str = OUTPUT) -> dict[str, Any]:
-    """Return what the script wrote, read as strict JSON."""
-    return json.loads(Path(path).read_bytes(), parse_constant=pytest.fail)
-
-
-def vectors() -> list[dict[str, float]]:
-    """Return the vectors of both sets in the file, by the features' names."""
-    data = written()
-    both = data["trainSet"]["features"] + data["testSet"]["features"]
-    return [dict(zip(data["featureNames"], vector, strict=True)) for vector in both]
-
-
-def durations() -> list[int]:
-    """Return the durations in the file in seconds, in order: they tell rows apart."""
-    return sorted(round(vector["durationSeconds"] * 180) for vector in vectors())

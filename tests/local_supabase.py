@@ -3,12 +3,12 @@
     with LocalSupabase(rows) as supabase:
         client = create_client(supabase.url, KEY)
 
-It serves what the script asks for, and what a script that errs would: rows come in
-random order unless one is asked for, a page ends at the server's cap, archived rows
-come unless they are left out. What it does not know (other tables, filters, ...) gets
-status 400 and a message that says so, which is safer than an answer half right. The
-errors are those of a real PostgREST, replayed from postgrest-replies.json, and
-test_local_supabase.py holds the rows' replies to that file byte for byte.
+It serves the pages that the script asks for: rows that are not archived, in the order
+of their ids, above one id and up to another, with or without their exact count.
+Anything else gets status 400 and a message that says so, which is safer than an answer
+half right. The errors are those of a real PostgREST, replayed from
+postgrest-replies.json, and test_local_supabase.py holds the pages to that file byte for
+byte.
 
 A test can read the requests, change the rows between two of them, and have faults
 instead of replies. A fault is a function that gets the connected socket and does with
@@ -16,14 +16,12 @@ it what it likes; http_reply, recorded, reset, cut_off and hang make or are faul
 """
 
 import json
-import random
 import re
 import select
 import socket
 import struct
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from email.message import Message
@@ -47,22 +45,22 @@ RECORDED = {
 }
 UUID_FORM = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SERVED = re.compile(
-    "(select=.+|limit=[0-9]+|offset=[0-9]+|order=id.(asc|desc)"
-    "|archived_at=is.null|id=(gt|gte|lt|lte)[.].+)"
+    "(select=.+|archived_at=is.null|id=(gt|lte)[.].+|order=id.asc|limit=[0-9]+)"
 )
+NEEDED = ("select", "archived_at", "order", "limit")
 
 
 class Request(NamedTuple):
-    """A request that came.
-
-    `place` is the quarter of the ids that it asks for, 0 to 3 (0 if it names no end),
-    and how many requests for that quarter came before it.
-    """
+    """A request that came."""
 
     path: str
     query: dict[str, list[str]]
     headers: Message
-    place: tuple[int, int]
+
+    @property
+    def counted(self) -> bool:
+        """Whether it asks for the exact count."""
+        return self.headers.get("prefer") == "count=exact"
 
 
 # --- Replies and faults
@@ -80,11 +78,9 @@ def raw_reply(
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
-def rows_reply(
-    rows: Sequence[bytes], offset: int = 0, total: int | None = None
-) -> bytes:
+def rows_reply(rows: Sequence[bytes], total: int | None = None) -> bytes:
     """Return the reply with a page of encoded rows; `total` if it was asked for."""
-    extent = f"{offset}-{offset + len(rows) - 1}" if rows else "*"
+    extent = f"0-{len(rows) - 1}" if rows else "*"
     headers = {
         "content-type": JSON_TYPE,
         "content-range": f"{extent}/{'*' if total is None else total}",
@@ -144,55 +140,40 @@ def hang(seconds: float) -> Fault:
 # --- Rows
 
 
-def encode(row: Row, select: str) -> bytes:
+def encode(row: Row, columns: str) -> bytes:
     """Return a row as the server writes it. Raises KeyError for an unknown column."""
     values = {}
-    for item in select.split(","):
-        name, _, path = item.rpartition(":")
-        column, arrow, key = re.fullmatch(r"(\w+)(->>?)?(\w+)?", path).groups()  # type: ignore[union-attr]
-        value = (row[column] or {}).get(key) if arrow else row[column]
-        if arrow == "->>" and value is not None and not isinstance(value, str):
-            value = json.dumps(value)
-        values[name or key or column] = value
+    for item in columns.split(","):
+        name, _, source = item.rpartition(":")
+        column, _, key = source.partition("->")
+        value = row[column]
+        values[name or column] = (value or {}).get(key) if key else value
     return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def answer(rows: list[Row], max_rows: int, request: Request) -> bytes:
     """Return what the real server would reply, or a refusal that names the gap."""
     query = request.query
-    for name, texts in query.items():
-        for text in texts:
-            if not SERVED.fullmatch(f"{name}={text}"):
-                problem = f"local_supabase.py does not serve {name}={text}"
-                return raw_reply(400, {}, json.dumps({"message": problem}).encode())
-    if "archived_at" in query:
-        rows = [row for row in rows if row["archived_at"] is None]
+    asked = [f"{name}={text}" for name, texts in query.items() for text in texts]
+    gaps = [text for text in asked if not SERVED.fullmatch(text)]
+    gaps += [f"a request without {name}" for name in NEEDED if name not in query]
+    if gaps:
+        problem = f"local_supabase.py does not serve {gaps[0]}"
+        return raw_reply(400, {}, json.dumps({"message": problem}).encode())
+    rows = [row for row in rows if row["archived_at"] is None]
     for text in query.get("id", []):
         operator, _, bound = text.partition(".")
         if not UUID_FORM.fullmatch(bound):
             return replay("malformed uuid in a filter")
-        keep = {
-            "gt": str.__gt__,
-            "gte": str.__ge__,
-            "lt": str.__lt__,
-            "lte": str.__le__,
-        }
-        rows = [row for row in rows if keep[operator](row["id"], bound)]
-    if "order" in query:
-        descending = query["order"] == ["id.desc"]
-        rows = sorted(rows, key=lambda row: row["id"], reverse=descending)
-    else:  # SQL promises none
-        rows = random.sample(rows, len(rows))
-    offset = int(query.get("offset", ["0"])[0])
-    limit = min(int(query.get("limit", [str(max_rows)])[0]), max_rows)
+        keep = str.__gt__ if operator == "gt" else str.__le__
+        rows = [row for row in rows if keep(row["id"], bound)]
+    rows.sort(key=lambda row: row["id"])
+    page = rows[: min(int(query["limit"][0]), max_rows)]
     try:
-        page = [
-            encode(row, query["select"][0]) for row in rows[offset : offset + limit]
-        ]
+        encoded = [encode(row, query["select"][0]) for row in page]
     except KeyError:
         return replay("unknown column")
-    counted = "count=exact" in request.headers.get("prefer", "")
-    return rows_reply(page, offset, len(rows) if counted else None)
+    return rows_reply(encoded, len(rows) if request.counted else None)
 
 
 # --- The endpoint
@@ -209,9 +190,8 @@ class LocalSupabase:
     url: like http://127.0.0.1:45678, the same after stop() and start().
     requests: every request so far, those that got a fault included.
     before_reply: called with each request before it gets its reply or fault.
-    faults: by the place of a request, what it gets instead of a reply; the connection
-        is closed after it.
-    default_fault: what every request gets that `faults` has nothing for.
+    fault_for: called with each request; the fault that it gets instead of a reply, or
+        None. The connection is closed after a fault.
     """
 
     def __init__(self, rows: list[Row], max_rows: int = 1000, key: str = KEY) -> None:
@@ -221,9 +201,7 @@ class LocalSupabase:
         self.url = ""
         self.requests: list[Request] = []
         self.before_reply: Callable[[Request], object] = lambda request: None
-        self.faults: dict[tuple[int, int], Fault] = {}
-        self.default_fault: Fault | None = None
-        self._places: Counter[int] = Counter()
+        self.fault_for: Callable[[Request], Fault | None] = lambda request: None
         self._lock = threading.Lock()
         self._port = 0  # any free one
         self._server: Server | None = None
@@ -255,16 +233,13 @@ class LocalSupabase:
     def handle(self, path: str, headers: Message, sock: socket.socket) -> bool:
         """Reply to a request, or do its fault. Return whether a reply was sent."""
         url = urlsplit(path)
-        query = parse_qs(url.query, keep_blank_values=True)
-        ends = [text[4:] for text in query.get("id", []) if text.startswith("lte.")]
-        quarter = int(ends[0][0], 16) // 4 if ends else 0
+        request = Request(path, parse_qs(url.query, keep_blank_values=True), headers)
         with self._lock:
-            request = Request(path, query, headers, (quarter, self._places[quarter]))
-            self._places[quarter] += 1
             self.requests.append(request)
             self.before_reply(request)
+            fault = self.fault_for(request)
             rows = self.rows[:]
-        if fault := self.faults.get(request.place, self.default_fault):
+        if fault:
             fault(sock)
             return False
         authorization = headers["apikey"], headers["authorization"]

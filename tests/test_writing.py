@@ -2,15 +2,24 @@
 
 import json
 import os
-import re
-import resource
 import signal
 import stat
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import OUTPUT, Extract, Patch, Serve, row, vectors, written
+from conftest import (
+    OUTPUT,
+    Extract,
+    Patch,
+    Serve,
+    features_of,
+    make_sample,
+    row,
+    vectors,
+    written,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_videos import sample_videos
@@ -18,33 +27,32 @@ from sample_videos import sample_videos
 import extract_training_data as script
 
 
-def sample(tier: int, *start: float) -> script.Sample:
-    """Return a sample whose vector begins with these numbers and ends in halves."""
-    vector = script.VECTOR.pack(*start, *[0.5] * (15 - len(start)))
-    return (bytes(32) + vector, tier, "")
-
-
 def test_the_exact_form() -> None:
-    train = [sample(3, 0.1, 1 / 3), sample(1), sample(3, 1e-7)]
-    text = "".join(script.training_json(train, [sample(5)], "2026-02-16T18:22:24.613Z"))
+    train = [
+        make_sample(tier=3, shareRate=0.1, commentRate=1 / 3),
+        make_sample(tier=1),
+        make_sample(tier=3, shareRate=1e-7, commentRate=0),
+    ]
+    test = [make_sample(tier=5)]
+    text = "".join(script.training_json(train, test, "2026-02-16T18:22:24.613Z"))
     names = ", ".join(f'"{name}"' for name in script.FEATURE_NAMES)
-    half = ",0.5"
+    halves = ",0.5" * (len(script.FEATURE_NAMES) - 2)
     assert text == (
         "{\n"
         '  "generatedAt": "2026-02-16T18:22:24.613Z",\n'
         f'  "featureNames": [{names}],\n'
         '  "trainSet": {\n'
         '    "features": [\n'
-        f"[0.1,0.3333333333333333{half * 13}],\n"
-        f"[0.5{half * 14}],\n"
-        f"[1e-7{half * 14}]\n"
+        f"[0.1,0.3333333333333333{halves}],\n"
+        f"[0.5,0.5{halves}],\n"
+        f"[1e-07,0.0{halves}]\n"
         "    ],\n"
         '    "labels": [3, 1, 3],\n'
         '    "count": 3\n'
         "  },\n"
         '  "testSet": {\n'
         '    "features": [\n'
-        f"[0.5{half * 14}]\n"
+        f"[0.5,0.5{halves}]\n"
         "    ],\n"
         '    "labels": [5],\n'
         '    "count": 1\n'
@@ -54,21 +62,14 @@ def test_the_exact_form() -> None:
     )
 
 
-@pytest.mark.parametrize("count", [999, 1000, 1001, 2500])
-def test_each_vector_stands_once_on_its_line(count: int) -> None:
-    samples = [sample(1, i / 4096) for i in range(count)]
-    text = "".join(script.training_json(samples, samples[:1], "now"))
-    lines = [json.loads(m) for m in re.findall(r"^(\[.*\]),?$", text, re.MULTILINE)]
-    assert [line[0] for line in lines] == [i / 4096 for i in range(count)] + [0]
-    assert json.loads(text)["trainSet"]["count"] == count
-
-
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.floats(0, 1), min_size=15, max_size=15))
-def test_a_feature_reads_back_to_the_last_bit(vector: list[float]) -> None:
-    packed = script.VECTOR.pack(*vector)
-    text = "".join(script.training_json([(bytes(32) + packed, 1, "")], [], "now"))
-    assert script.VECTOR.pack(*json.loads(text)["trainSet"]["features"][0]) == packed
+@given(st.floats(0, 1))
+def test_a_feature_reads_back_to_the_last_bit(value: float) -> None:
+    samples = [make_sample(likeRate=value)]
+    data = json.loads("".join(script.training_json(samples, samples, "now")))
+    for part in ("trainSet", "testSet"):
+        [vector] = data[part]["features"]
+        assert array("d", vector) == samples[0].features
 
 
 def test_the_sets_in_the_file_are_those_of_the_split(
@@ -76,12 +77,14 @@ def test_the_sets_in_the_file_are_those_of_the_split(
 ) -> None:
     rows = [row(n, n % 4, duration_seconds=n) for n in range(1, 101)]
     extract(serve(rows), "--seed", "7")
-    samples, _ = script.collect(rows, [1, 2, 3, 4], 7)
-    train, test = script.split(samples)
-    order = [round(script.VECTOR.unpack(s[0][32:])[6] * 180) for s in train + test]
-    assert [round(vector["durationSeconds"] * 180) for vector in vectors()] == order
-    data = written()
-    assert [data[part]["count"] for part in ("trainSet", "testSet")] == [80, 20]
+    data = script.Dataset([1, 2, 3, 4], 7)
+    for video in rows:
+        data.add(video)
+    train, test = script.split(data.in_canonical_order())
+    order = [features_of(sample)["durationSeconds"] for sample in train + test]
+    assert [vector["durationSeconds"] for vector in vectors()] == order
+    file = written()
+    assert [file[part]["count"] for part in ("trainSet", "testSet")] == [80, 20]
 
 
 def test_the_labels_are_counted_over_both_sets(serve: Serve, extract: Extract) -> None:
@@ -125,6 +128,7 @@ def test_the_file_goes_where_output_says(serve: Serve, extract: Extract) -> None
     assert os.listdir("folder") == ["mine.json"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere, there is no umask")
 @pytest.mark.parametrize(
     ("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0, 0o666)]
 )
@@ -201,6 +205,8 @@ def test_the_file_is_on_the_disk_before_it_appears(monkeypatch: Patch) -> None:
 
 
 def test_a_full_disk_is_said(serve: Serve, extract: Extract) -> None:
+    """A limit on the size of files stands for the end of the disk."""
+    resource = pytest.importorskip("resource", reason="only Unix has such limits")
     OUTPUT.write_text("earlier")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -209,7 +215,7 @@ def test_a_full_disk_is_said(serve: Serve, extract: Extract) -> None:
         said = extract(serve(300), code=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert said.splitlines()[-3:] == [
+    assert said.splitlines() == [
         f"Error: Can't write {OUTPUT.resolve()}: File too large.",
         "Make room, or name a file elsewhere with --output.",
         "Nothing was written.",
@@ -218,34 +224,24 @@ def test_a_full_disk_is_said(serve: Serve, extract: Extract) -> None:
     assert os.listdir() == [OUTPUT.name]
 
 
-@pytest.mark.parametrize(
-    ("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
-)
 def test_ctrl_c_while_it_writes(
-    number: signal.Signals,
-    exit_code: int,
-    serve: Serve,
-    extract: Extract,
-    monkeypatch: Patch,
+    serve: Serve, extract: Extract, monkeypatch: Patch
 ) -> None:
     OUTPUT.write_text("earlier")
-    monkeypatch.setattr(os, "fsync", lambda file: os.kill(os.getpid(), number))
-    said = extract(serve(50), code=exit_code)
+    monkeypatch.setattr(os, "fsync", lambda file: signal.raise_signal(signal.SIGINT))
+    assert extract(serve(50), code=130) == "Interrupted. Nothing was written.\n"
     assert OUTPUT.read_text() == "earlier"
     assert os.listdir() == [OUTPUT.name]
-    lines = said.splitlines()
-    assert lines[-1] == "Interrupted. Nothing was written."
 
 
-def test_ctrl_c_after_it_was_written_comes_too_late(
+def test_ctrl_c_once_it_is_written_comes_too_late(
     serve: Serve, extract: Extract, monkeypatch: Patch
 ) -> None:
     replace = Path.replace
 
     def interrupt(path: Path, target: Path) -> None:
         replace(path, target)
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Path, "replace", interrupt)
     said = extract(serve(50))
