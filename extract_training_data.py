@@ -100,7 +100,7 @@ TIER_TOLERANCE = 0.05  # a tier whose share is further off the baseline's gets a
 MOSTLY_UNKNOWN = 0.9  # an input that a larger share of the videos lacks gets a line
 BAR_WIDTH = 25  # columns
 
-URL_FORM = re.compile(
+URL_FORM = re.compile(  # a part of a host's name has at most 63 characters
     r"https?://[\w-]{1,63}(\.[\w-]{1,63})*(:\d+)?(/[\w./~-]*)?", re.ASCII
 )
 KEY_FORM = re.compile(r"[\w.-]+", re.ASCII)  # sb_secret_..., or a JWT
@@ -113,10 +113,11 @@ LOCAL_KEY_ADVICE = """Check that SUPABASE_SECRET_KEY belongs to the project of S
 stack may want its legacy service_role key, as SUPABASE_SERVICE_ROLE_KEY."""
 OUTAGE_ADVICE = """Check SUPABASE_URL and this machine's connection. A paused project can be
 restored in the dashboard; https://status.supabase.com shows outages."""
-SLOW_DATABASE_ADVICE = """The database needs longer for a page or a count than it allows. Check that the
-column id has an index, or give the key's role a longer statement_timeout."""
+SLOW_DATABASE_ADVICE = """The database took longer for a page or a count than its statement timeout
+allows. Check that the column id has an index, or give the key's role a longer
+statement_timeout."""
 NO_ROWS_ADVICE = """Check that it has rows whose archived_at is null. Under row-level security, a
-publishable (anon) key may see none: SUPABASE_SECRET_KEY sees them all."""
+publishable (anon) key may see none: use a secret key, which sees them all."""
 TOO_FEW_ADVICE = "Check that the columns views and duration_seconds are filled."
 
 
@@ -146,7 +147,7 @@ class Sample(NamedTuple):
     """A usable video, as the training set needs it."""
 
     digest: bytes  # decides its place in the order and the split
-    features: "array[float]"  # an array of doubles takes a quarter of a list's memory
+    features: "array[float]"  # doubles; a list would take three times the memory
     tier: int  # 1 to 5
     unknown: tuple[str, ...]  # the names of its unknown inputs, for the report
 
@@ -177,7 +178,7 @@ class Dataset:
                 digest=digest(video, self.seed),
                 features=array("d", features(known).values()),
                 tier=virality_tier(weighted_engagement_score(known), self.thresholds),
-                unknown=tuple([name for name, value in known.items() if value is None]),
+                unknown=tuple(name for name, value in known.items() if value is None),
             )
             if sample.digest in self.samples:
                 self.dropped["duplicated"] += 1
@@ -368,20 +369,20 @@ def shuffle(samples: list[Sample]) -> list[Sample]:
 
 
 class PageRequest(NamedTuple):
-    """What a page is asked for with: rows with ids above `after`, up to `last`."""
+    """Asks for the first rows with ids above `after`, up to `last`."""
 
     after: str
     last: str
-    counted: bool  # whether to ask for the exact count of these rows, too
+    counted: bool  # whether the server is to count all such rows, too
     columns: str = COLUMNS
     limit: int = PAGE_SIZE
 
 
 class Page(NamedTuple):
-    """The first rows of those asked for, in the order of their ids."""
+    """The reply to a PageRequest: rows in the order of their ids."""
 
     rows: list[Video]
-    total: int | None  # how many rows there are in all; None if not asked for
+    total: int | None  # how many such rows there are in all; None if not counted
 
 
 @dataclass
@@ -394,8 +395,9 @@ class VideoTable:
 
     async def count(self) -> int:
         """Return how many rows are not archived. Raises Failure."""
-        first, *_, last = ID_BORDERS
-        request = PageRequest(first, last, counted=True, columns="id", limit=1)
+        request = PageRequest(
+            ID_BORDERS[0], ID_BORDERS[-1], counted=True, columns="id", limit=1
+        )
         page = await self.fetch(request)
         assert page.total is not None  # page_problem() has seen to that
         return page.total
@@ -514,16 +516,16 @@ def http_error(response: httpx.Response) -> Failure | TransientError:
         body = response.json()
     except ValueError:  # a gateway's HTML or plain text
         body = {}
-    error = body if isinstance(body, dict) else {}
+    fields = body if isinstance(body, dict) else {}
     parts = [f"HTTP {status} {response.reason_phrase}"]
-    parts += [
-        error[key] for key in ("message", "code", "details", "hint") if error.get(key)
-    ]
+    for name in ("message", "code", "details", "hint"):
+        if fields.get(name):
+            parts.append(str(fields[name]))
     if response.has_redirect_location:
         parts.append(f"a redirect to {response.headers['location']} is not followed")
-    problem = one_line(": ".join(map(str, parts)), response.request)
+    problem = one_line(": ".join(parts), response.request)
 
-    code = error.get("code")
+    code = fields.get("code")
     slow = code == "57014"  # PostgreSQL's statement timeout
     crashed = status == 400 and code == ""  # PostgreSQL, while PostgREST asked it
     if slow or crashed or status in (408, 429) or status >= 500:
@@ -540,7 +542,7 @@ def http_error(response: httpx.Response) -> Failure | TransientError:
 def one_line(text: str, request: httpx.Request) -> str:
     """Return text as one line of at most 500 characters that can't show the key."""
     masked = text.replace(request.headers["apikey"], "[key]")
-    return textwrap.shorten(masked, 500, placeholder=" ...").rstrip(". ")
+    return textwrap.shorten(masked, width=500).rstrip(".")
 
 
 async def connect(url: str, key: str) -> AsyncPostgrestClient:
@@ -643,7 +645,7 @@ def write_whole(target: Path, text: Iterable[str]) -> int:
                 file.writelines(text)
                 file.flush()
                 os.fsync(file.fileno())
-            # From here on, "Nothing was written" would be wrong.
+            # Ctrl-C comes too late now: it would say that nothing was written.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             part.replace(target)
     except OSError as error:
@@ -673,7 +675,8 @@ def row_lines(dataset: Dataset) -> Iterator[str]:
     yield textwrap.fill(f"Unknown: {listed or 'nothing'}.", width=80)
     for name, share in shares.items():
         if share > MOSTLY_UNKNOWN:
-            yield f"{share:.1%} lack {name}. Did something before this script stop filling it?"
+            question = "Did something before this script stop filling it?"
+            yield f"{share:.1%} lack {name}. {question}"
 
 
 def tier_lines(samples: list[Sample], baseline: dict[str, Any]) -> Iterator[str]:

@@ -567,11 +567,8 @@ def test_a_statement_timeout_that_stays_is_no_outage(
     server.fault_for = lambda request: recorded("statement timeout")
     said = fails(server)
     assert announced(said) == [1, 2, 4, 8]
-    assert (
-        "statement timeout: 57014. Gave up after 5 attempts.\nThe database needs"
-        in (said)
-    )
-    assert "an index, or give the key's role a longer statement_timeout." in said
+    assert ": 57014. Gave up after 5 attempts.\nThe database took longer" in said
+    assert "has an index, or give the key's role a longer\nstatement_timeout.\n" in said
 
 
 # --- Final faults
