@@ -38,7 +38,7 @@ SPEED = 20  # a wait of a second takes a twentieth
 
 
 def row(number: int, quarter: int = 0, **columns: Any) -> Row:
-    """Return a usable row whose ids end in `number`; its id is in that quarter."""
+    """Return a usable row with ids that end in `number`, in that quarter of the ids."""
     return sample_videos(1)[0] | {
         "id": str(uuid.UUID(int=(quarter << 126) + number)),
         "platform_video_id": f"{quarter}{number:018}",
@@ -105,7 +105,7 @@ def clean_environment(monkeypatch: Patch, tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def usual_ctrl_c() -> Iterator[None]:
-    """Let SIGINT interrupt, also where the tests run in the background."""
+    """Let SIGINT interrupt even if the tests run in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -165,7 +165,7 @@ def extract(monkeypatch: Patch, waits: list[float], capsys: Capture) -> Extract:
         for name, value in (settings(server) | EPOCH).items():
             monkeypatch.setenv(name, value)
         assert script.main(options) == code
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored now
         output = capsys.readouterr()
         assert output.out == ""
         return output.err
@@ -180,7 +180,7 @@ def fails(extract: Extract) -> Extract:
     def run(server: LocalSupabase, *options: str) -> str:
         OUTPUT.write_text("an earlier training set")
         message = extract(server, *options, code=1)
-        assert "Error: " in [line[:7] for line in message.splitlines()]
+        assert any(line.startswith("Error: ") for line in message.splitlines())
         assert message.endswith("\nNothing was written.\n")
         assert "Traceback" not in message
         assert OUTPUT.read_text() == "an earlier training set"

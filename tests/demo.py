@@ -1,10 +1,10 @@
-"""The main job on a machine without a Supabase project.
+"""Run the script without a Supabase project.
 
     python tests/demo.py
 
 Serves 2,500 made-up videos as Supabase would, on this machine only, and runs
 extract_training_data.py on them, unchanged, with the options given here. It leaves
-training-data.demo.json where you stand: made-up rows are nothing to train on.
+training-data.demo.json in the current folder: made-up rows are nothing to train on.
 """
 
 import os

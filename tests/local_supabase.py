@@ -5,14 +5,14 @@
 
 It serves the pages that the script asks for: rows that are not archived, in the order
 of their ids, above one id and up to another, with or without their exact count.
-Anything else gets status 400 and a message that says so, which is safer than an answer
-half right. The errors are those of a real PostgREST, replayed from
+Anything else gets status 400 and a message that says so, which is safer than a partly
+right answer. The errors are those of a real PostgREST, replayed from
 postgrest-replies.json, and test_local_supabase.py holds the pages to that file byte for
 byte.
 
 A test can read the requests, change the rows between two of them, and have faults
-instead of replies. A fault is a function that gets the connected socket and does with
-it what it likes; http_reply, recorded, reset, cut_off and hang make or are faults.
+instead of replies. A fault is a function that gets the connected socket and may do
+anything with it; http_reply, recorded, reset, cut_off and hang make or are faults.
 """
 
 import json
@@ -129,7 +129,7 @@ def cut_off(body: bytes) -> Fault:
 
 
 def hang(seconds: float) -> Fault:
-    """Say nothing for so long, or until the server stops or the client gives up."""
+    """Send nothing for so long, or until the server stops or the client gives up."""
 
     def wait(sock: socket.socket) -> None:
         select.select([sock], [], [], seconds)  # the end of the connection is readable

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import socket
+import threading
 import time
 import uuid
 from collections import defaultdict
@@ -301,15 +302,11 @@ def test_fewer_rows_than_counted_are_no_error_but_said(
             for video in server.rows[-11:]:
                 video["archived_at"] = ARCHIVED
 
-    # The count comes first, so that it is one of all the rows.
-    server.fault_for = lambda request: (
-        wait_for_the_count if place(server, request) == (0, 0) else None
-    )
-
     def wait_for_the_count(sock: socket.socket) -> None:
         while not by_reader(server)[COUNT]:
             time.sleep(0.01)
 
+    fail(server, {(0, 0): wait_for_the_count})  # so that all the rows are counted
     server.before_reply = archive
     said = extract(server)
     assert "Read 19 rows, used 19.\nDropped: none.\n11 fewer than at the start:" in said
@@ -344,12 +341,18 @@ def test_a_terminal_has_one_line_of_progress_that_is_rewritten(
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     server = serve([row(n) for n in range(1, 1051)], max_rows=210)
-    fail(server, {(0, 2): http_reply(503), (COUNT, 0): http_reply(503)})
+
+    def wait_for_the_third_page(sock: socket.socket) -> None:
+        while len(by_reader(server)[0]) < 3:
+            time.sleep(0.01)
+
+    fail(server, {(COUNT, 0): wait_for_the_third_page, (0, 3): http_reply(503)})
     said = extract(server)
+    assert said.startswith("\r0 rows\r")
     assert "\r210 rows\r420 rows\r" in said  # before they are counted
     assert "\r1,050 of 1,050 rows\r" in said
     screen = [line.split("\r")[-1] for line in said.split("\n")]
-    assert screen[0].startswith("HTTP 503 Service Unavailable. Trying again in ")
+    assert "HTTP 503 Service Unavailable. Trying again in 1 s." in screen
     assert "Read 1,050 rows, used 1,050." in screen
     blanks = re.findall(r"\r( +)\r", said)
     assert min(map(len, blanks)) >= len("1,000,719 of 1,000,719 rows")
@@ -386,7 +389,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {  # what happens, and what the script sa
     "hang": (hang(20), f"{NO_REPLY}ReadTimeout)"),
     "half the JSON": (http_reply(200, b'[{"id": "1"}, {"id'), NO_ROWS),
     "HTML": (http_reply(200, b"<html>Hello</html>"), NO_ROWS),
-    "an object": (http_reply(200, b'{"id": "1"}'), NO_ROWS),
+    "an object": (http_reply(200, b"{}"), NO_ROWS),
     "numbers": (http_reply(200, b"[1, 2, 3]"), NO_ROWS),
     "no id": (http_reply(200, b'[{"id": "1"}, {"views": 1}]'), NO_ROWS),
     "another order": (ids_reply(LASTS[1], LASTS[0]), NO_ORDER),
@@ -420,7 +423,8 @@ def test_a_transient_error_costs_one_request_and_nothing_else(
     waits: list[float],
     monkeypatch: Patch,
 ) -> None:
-    monkeypatch.setattr(script, "TIMEOUT", httpx.Timeout(0.4))
+    if name == "hang":
+        monkeypatch.setattr(script, "TIMEOUT", httpx.Timeout(0.4))
     who, nth = where
     kept = [video for video in ROWS if not video["archived_at"]]
     rows = sum(LASTS[0] < video["id"] <= LASTS[1] for video in kept)
@@ -437,6 +441,7 @@ def test_a_transient_error_costs_one_request_and_nothing_else(
     assert requests[nth].counted == requests[nth + 1].counted
     [line] = [line for line in said.splitlines() if "Trying again" in line]
     assert words in line
+    assert line.startswith(("HTTP ", words))
     seconds = 7 if name == "429" else 1
     assert re.search(rf"[^.]\. Trying again in {seconds} s\.$", line)
     assert waits == [pytest.approx(seconds, abs=0.1)]
@@ -444,18 +449,28 @@ def test_a_transient_error_costs_one_request_and_nothing_else(
 
 
 def test_an_outage_of_all_readers_is_one_line_a_wait(
-    serve: Serve, extract: Extract, reference: bytes
+    serve: Serve, extract: Extract, reference: bytes, monkeypatch: Patch
 ) -> None:
-    """Whatever their texts."""
+    """Though each fails in another way; all five fail at once, twice."""
+    monkeypatch.setattr("conftest.SPEED", 4)  # so that none is late on a busy machine
     server = serve(ROWS, max_rows=10)
+    all_are_there = threading.Barrier(5, timeout=10)
+
+    def together(fault: Fault) -> Fault:
+        def wait_and_fail(sock: socket.socket) -> None:
+            all_are_there.wait()
+            fault(sock)
+
+        return wait_and_fail
+
     faults: dict[Place, Fault] = {
-        (0, 0): recorded("database crashed"),
-        (1, 0): recorded("database is down 1"),
-        (2, 0): reset,
-        (3, 0): http_reply(502),
-        (COUNT, 0): http_reply(504),
+        (0, 0): together(recorded("database crashed")),
+        (1, 0): together(recorded("database is down 1")),
+        (2, 0): together(reset),
+        (3, 0): together(http_reply(502)),
+        (COUNT, 0): together(http_reply(504)),
     }
-    faults |= {(who, 1): http_reply(503) for who, _ in faults}
+    faults |= {(who, 1): together(http_reply(503)) for who, _ in faults}
     fail(server, faults)
     assert announced(extract(server)) == [1, 2]
     assert OUTPUT.read_bytes() == reference
@@ -476,7 +491,7 @@ def test_connection_refused_while_the_server_restarts(
 
     monkeypatch.setattr(script, "sleep", wait)
     said = extract(server)
-    assert announced(said) == [1, 2, 4]
+    assert sorted(set(announced(said))) == [1, 2, 4]
     assert "No reply from 127.0.0.1 (ConnectError: All connection attempts" in said
     assert OUTPUT.read_bytes() == reference
 
@@ -501,32 +516,35 @@ def test_retry_after_is_obeyed_up_to_a_minute(
 
 
 def test_a_reader_shares_a_wait_that_is_on_unless_it_is_too_short_for_it(
-    waits: list[float], capsys: Capture
+    monkeypatch: Patch, capsys: Capture
 ) -> None:
+    clock, waits = [1000.0], []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(script, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(script, "sleep", sleep)
     client: Any = None  # a wait needs none
     table = script.VideoTable(client)
 
-    async def fail_at(start: float, seconds: float, retry_after: float = 0) -> None:
-        await asyncio.sleep(start / SPEED)
-        error = script.TransientError(f"At {start} s", retry_after=retry_after)
-        await table.back_off(error, seconds)
+    def fail_at(second: float, seconds: float, retry_after: float = 0) -> None:
+        clock[0] = 1000 + second
+        error = script.TransientError(f"At {second} s", retry_after=retry_after)
+        asyncio.run(table.back_off(error, seconds))
 
-    async def outage() -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(fail_at(0, 4))
-            group.create_task(fail_at(1, 4))  # shares the first, for 3 s
-            group.create_task(fail_at(2, 1))  # shares it, too, for 2 s
-            group.create_task(fail_at(3, 1, retry_after=6))  # does not
-            group.create_task(fail_at(5, 1))  # shares that of 6 s, for 4 s
-            group.create_task(fail_at(11, 2))  # all are over
-
-    asyncio.run(outage())
+    fail_at(0, 4)
+    fail_at(1, 4)  # shares the first wait, for 3 s
+    fail_at(2, 1)  # shares it, too, for 2 s
+    fail_at(3, 1, retry_after=6)  # can't
+    fail_at(5, 1)  # shares that of 6 s, for 4 s
+    fail_at(9, 2)  # all are over
     assert capsys.readouterr().err.splitlines() == [
         "At 0 s. Trying again in 4 s.",
         "At 3 s. Trying again in 6 s.",
-        "At 11 s. Trying again in 2 s.",
+        "At 9 s. Trying again in 2 s.",
     ]
-    assert waits == [pytest.approx(s, abs=0.5) for s in (4, 3, 2, 6, 4, 2)]
+    assert waits == [4, 3, 2, 6, 4, 2]
 
 
 def test_the_waits_grow_and_begin_again_with_each_page(
@@ -553,11 +571,10 @@ def test_a_server_that_stays_down_is_asked_five_times(
     said = fails(server)
     attempts = [len(requests) for requests in by_reader(server).values()]
     assert max(attempts) == 5
-    assert min(attempts) >= 4  # the first that gives up ends the others
-    assert announced(said) == [1, 2, 4, 8]
+    assert sorted(set(announced(said))) == [1, 2, 4, 8]
     assert words in said
     assert ". Gave up after 5 attempts.\nCheck SUPABASE_URL and this machine's" in said
-    assert sum(waits) / 5 == pytest.approx(15, abs=1.5)
+    assert max(waits) == pytest.approx(8, abs=0.1)
 
 
 def test_a_statement_timeout_that_stays_is_no_outage(
@@ -566,7 +583,7 @@ def test_a_statement_timeout_that_stays_is_no_outage(
     server = serve(ROWS)
     server.fault_for = lambda request: recorded("statement timeout")
     said = fails(server)
-    assert announced(said) == [1, 2, 4, 8]
+    assert sorted(set(announced(said))) == [1, 2, 4, 8]
     assert ": 57014. Gave up after 5 attempts.\nThe database took longer" in said
     assert "has an index, or give the key's role a longer\nstatement_timeout.\n" in said
 
@@ -577,7 +594,7 @@ def test_a_statement_timeout_that_stays_is_no_outage(
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("gateway: wrong API key", "401 Unauthorized: Invalid API key: Double check"),
+        ("gateway: wrong API key", "API key: Double check your Supabase `anon` or `se"),
         ("expired token", "Error: HTTP 401 Unauthorized: JWT expired: PGRST303.\nC"),
         ("role may not read the table", "permission denied for table scraped_videos: "),
         ("unknown table", "PGRST205: Perhaps you meant the table 'public.scraped_vid"),
@@ -592,11 +609,13 @@ def test_a_refusal_is_final_at_once(
     server.fault_for = lambda request: recorded(name)
     message = fails(server)
     assert words in message
-    assert "Check that SUPABASE_URL and SUPABASE_SECRET_KEY belong to the" in message
+    assert "..\n" not in message
+    assert ".\nCheck that SUPABASE_URL and SUPABASE_SECRET_KEY belong to the" in message
+    assert "the key may read the table" in message
     assert "has the columns in README.md." in message
     assert message.count("HTTP") == 1
     assert waits == []
-    assert len(server.requests) <= 5
+    assert len(server.requests) <= 5  # one of each reader
 
 
 def test_a_key_that_can_not_be_decoded_may_be_one_for_another_stack(
@@ -606,6 +625,7 @@ def test_a_key_that_can_not_be_decoded_may_be_one_for_another_stack(
     server.fault_for = lambda request: recorded("token with a bad signature")
     message = fails(server)
     assert "wrong key type: PGRST301: None of the keys was able to decode" in message
+    assert ".\nCheck that SUPABASE_SECRET_KEY belongs to the project of" in message
     assert "legacy service_role key, as SUPABASE_SERVICE_ROLE_KEY.\n" in message
 
 
@@ -678,18 +698,16 @@ def test_a_key_that_sees_no_rows(serve: Serve, fails: Extract) -> None:
     server = serve(10)
     server.fault_for = lambda request: recorded("row-level security hides every row")
     message = fails(server)
-    assert "Error: No rows came from the table scraped_videos.\n" in message
+    assert "Error: No rows came from the table scraped_videos.\nCheck that" in message
     assert "row-level security, a\npublishable (anon) key may see none" in message
 
 
-@pytest.mark.parametrize(("usable", "are"), [(0, "none is"), (1, "only one is")])
-def test_too_few_usable_videos(
-    usable: int, are: str, serve: Serve, fails: Extract
-) -> None:
+@pytest.mark.parametrize("usable", [0, 1])
+def test_too_few_usable_videos(usable: int, serve: Serve, fails: Extract) -> None:
     rows = [row(n, views=int(n <= usable)) for n in range(1, 11)]
     message = fails(serve(rows))
-    assert f"Of 10 rows in scraped_videos, {are} usable; it takes two." in message
-    assert "Check that the columns views and duration_seconds are filled.\n" in message
+    assert f"Error: Of 10 rows in scraped_videos, {usable} can be used.\nAt" in message
+    assert "Check that the columns views and duration_seconds are\nfilled.\n" in message
 
 
 def test_two_videos_are_enough(serve: Serve, extract: Extract) -> None:
@@ -704,10 +722,8 @@ def test_timeouts_are_set_and_longer_than_a_query_may_take() -> None:
     client = asyncio.run(script.connect("http://127.0.0.1:9", "key"))
     timeout = client.session.timeout
     assert timeout == script.TIMEOUT
-    assert timeout.read is not None
-    assert timeout.connect is not None
-    assert 8 < timeout.read <= 60
-    assert 0 < timeout.connect <= timeout.read / 2
+    assert timeout.read
+    assert timeout.read > 8
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ def test_nothing_dropped_and_how_many_fewer_than_at_the_start() -> None:
         "1,234 fewer than at the start: archived or deleted since.",
         "Unknown: nothing.",
     ]
+    assert rows((10, ""), counted=11)[2].startswith("1 fewer than at the start: ")
     for counted in (9, 10):  # rows may also have been added
         assert len(rows((10, ""), counted=counted)) == 3
 
@@ -134,8 +135,8 @@ def test_a_long_label_is_cut() -> None:
 
 def test_a_tier_far_from_the_baseline_is_said_in_words() -> None:
     assert tiers(24, 21, 20, 4, 31)[6:] == [
-        "Tier 4: 4.0% here, 15.0% in the baseline. Was that made from other data?",
-        "Tier 5: 31.0% here, 10.0% in the baseline. Was that made from other data?",
+        "Tier 4: 4.0% here, 15.0% in the baseline. Was it made from other data?",
+        "Tier 5: 31.0% here, 10.0% in the baseline. Was it made from other data?",
     ]
 
 
@@ -149,7 +150,7 @@ def test_more_than_five_points_are_far() -> None:
 def test_an_empty_tier_is_said_in_words() -> None:
     said = ["Tier 5 is empty. Was the baseline made from other data?"]
     assert tiers(25, 25, 25, 25)[6:] == [
-        "Tier 4: 25.0% here, 15.0% in the baseline. Was that made from other data?",
+        "Tier 4: 25.0% here, 15.0% in the baseline. Was it made from other data?",
         *said,
     ]
     assert tiers(25, 25, 25, 25, percentages=(None,) * 5)[6:] == said

@@ -221,13 +221,14 @@ def test_the_tiers_of_followers() -> None:
 @pytest.mark.skipif(
     not hasattr(time, "tzset"), reason="only Unix can change the zone of a process"
 )
-def test_a_time_without_an_offset_is_utc_wherever_the_machine_is(
+def test_times_are_utc_wherever_the_machine_is(
     monkeypatch: Patch,
 ) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
         assert feature("hourPosted", uploaded_at="2026-01-18T06:00:00") == 6 / 23
+        assert feature("hourPosted", uploaded_at="2026-01-18T06:00:00+02:00") == 4 / 23
     finally:
         monkeypatch.undo()
         time.tzset()

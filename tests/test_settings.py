@@ -93,7 +93,7 @@ def test_a_port_and_a_path_are_kept(url: str) -> None:
         *["", "  ", "abcdefgh.supabase.co", "https://", "https:///rest", KEY],
         *["ftp://a.supabase.co", "https://a b.supabase.co", "https://a..supabase.co"],
         *[f"https://{'a' * 64}.supabase.co", f"https://a.{'b' * 64}"],
-        *["https://a\u2026.supabase.co", "https://a.supabase.co:port"],
+        *["https://\u00e4.supabase.co", "https://a.supabase.co:port"],
         *["https://a.supabase.co?apikey=1", "https://a.supabase.co/#settings"],
         *["postgresql://postgres:secret@a.co:5432/postgres", "https://me:secret@a.co"],
     ],
@@ -132,7 +132,7 @@ def test_no_settings_at_all() -> None:
 def test_settings_that_are_no_text(home: Path) -> None:
     (home / ".env").write_bytes("SUPABASE_URL=x".encode("utf-16"))  # by PowerShell
     with pytest.raises(
-        script.Failure, match="can't be read as UTF-8: 'utf-8' codec"
+        script.Failure, match=r"/\.env can't be read as UTF-8: 'utf-8' codec"
     ) as failure:
         read(SUPABASE_URL=URL, SUPABASE_SECRET_KEY=KEY)
     assert failure.value.exit_code == 2
@@ -238,20 +238,22 @@ def threshold(low: Any, tier: int = 3) -> dict[str, Any]:
 
 TIERS, THRESHOLDS = (
     "its tiers are not 1 to 5, once each",
-    "not finite numbers that ascend",
+    "its thresholds do not ascend with the tiers",
 )
+FINITE = "its thresholds are not all finite numbers"
+ENTRIES = "a tier needs a tier and a weighted_score_threshold with a min.\n"
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("", "Expecting value"),
-        ("{'virality_tiers': []}", "Expecting property name"),
-        (b"\xff\xfe{\0}\0", "'utf-8' codec can't decode"),
-        ([], "list indices must be integers"),
-        ({}, "can't be used: it has no 'virality_tiers'.\n"),
-        (baseline(weighted_score_threshold={}), "it has no 'min'.\n"),
-        (baseline(weighted_score_threshold=None), "not subscriptable"),
+        ("", "it is not JSON: Expecting value"),
+        (b"\xff\xfe{\0}\0", "it is not JSON: 'utf-8' codec can't decode"),
+        ([], ENTRIES),
+        ({}, ENTRIES),
+        (baseline(weighted_score_threshold={}), ENTRIES),
+        (baseline(weighted_score_threshold=None), ENTRIES),
+        (threshold("0.3"), ENTRIES),
         ({"virality_tiers": baseline()["virality_tiers"][:4]}, TIERS),
         (baseline(tier=4), TIERS),
         (baseline(tier=2), TIERS),
@@ -260,10 +262,9 @@ TIERS, THRESHOLDS = (
         (threshold(0.2, 1), THRESHOLDS),
         (threshold(0.1), THRESHOLDS),
         (threshold(0.4), THRESHOLDS),
-        (threshold("0.3"), "must be real number, not str"),
-        (threshold(math.nan), THRESHOLDS),
-        (threshold(math.inf, 5), THRESHOLDS),
-        (threshold(-math.inf, 1), THRESHOLDS),
+        (threshold(math.nan), FINITE),
+        (threshold(math.inf, 5), FINITE),
+        (threshold(-math.inf, 1), FINITE),
     ],
 )
 def test_a_baseline_that_is_wrong(content: Any, problem: str) -> None:
