@@ -767,9 +767,7 @@ def read_settings(environ: Mapping[str, str]) -> tuple[str, str]:
         )
     address = urlsplit(url)
     if address.scheme == "http" and address.hostname not in THIS_MACHINE:
-        say(
-            "Warning: SUPABASE_URL is plain http: others on the network can read the key."
-        )
+        say("Warning: SUPABASE_URL is plain http: others can read the key on its way.")
     # The dashboard also shows the URL with the path that the client will add.
     return url.rstrip("/").removesuffix("/rest/v1"), key
 
@@ -795,7 +793,9 @@ def read_baseline(path: Path) -> tuple[dict[str, Any], list[float]]:
     except ValueError as error:
         problem = f"it is not JSON: {error}"
     except (KeyError, TypeError):
-        problem = "a tier needs a tier and a weighted_score_threshold with a min"
+        problem = (
+            "it needs virality_tiers, each with tier, weighted_score_threshold.min"
+        )
     if problem:
         raise Failure(
             f"The baseline {path}\ncan't be used: {problem}.\n"

@@ -241,7 +241,7 @@ TIERS, THRESHOLDS = (
     "its thresholds do not ascend with the tiers",
 )
 FINITE = "its thresholds are not all finite numbers"
-ENTRIES = "a tier needs a tier and a weighted_score_threshold with a min.\n"
+ENTRIES = "it needs virality_tiers, each with tier, weighted_score_threshold.min.\n"
 
 
 @pytest.mark.parametrize(
