@@ -180,6 +180,21 @@ def test_the_count_is_asked_for_after_a_short_page_and_ends_a_range(
     assert [request.counted for request in by_reader(server)[0]] == counted
 
 
+def test_a_full_page_after_a_short_one_is_no_reason_to_count(
+    serve: Serve, extract: Extract
+) -> None:
+    server = serve([row(n) for n in range(1, 2601)], max_rows=500)
+
+    def lift_the_cap(request: Request) -> None:
+        if place(server, request) == (0, 1):
+            server.max_rows = 1000
+
+    server.before_reply = lift_the_cap
+    extract(server)  # 500, 1000 of 2100, 1000, 100, 0 of 0
+    counted = [request.counted for request in by_reader(server)[0]]
+    assert counted == [False, True, False, False, True]
+
+
 def test_what_a_row_holds_reaches_the_features(serve: Serve, extract: Extract) -> None:
     metadata = {
         "bookmarks": "25",
@@ -542,7 +557,7 @@ def test_a_reader_shares_a_wait_that_is_on_unless_it_is_too_short_for_it(
     fail_at(2, 1)  # shares it, too, for 2 s
     fail_at(3, 1, retry_after=6)  # can't
     fail_at(5, 1)  # shares that of 6 s, for 4 s
-    fail_at(9, 2)  # all are over
+    fail_at(9, 2, retry_after=1)  # all are over; no server makes a wait shorter
     assert capsys.readouterr().err.splitlines() == [
         "At 0 s. Trying again in 4 s.",
         "At 3 s. Trying again in 6 s.",

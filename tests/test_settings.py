@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import OUTPUT, ROOT, Capture, Extract, Patch, Serve, written
+from conftest import OUTPUT, ROOT, Capture, Extract, Patch, Serve, settings, written
 
 import extract_training_data as script
 
@@ -327,6 +327,17 @@ def test_all_is_checked_before_the_first_request(
     assert said.endswith("\nNothing was written.\n")
     assert server.requests == []
     assert os.listdir() == []
+
+
+def test_source_date_epoch_is_checked_before_the_first_request(
+    serve: Serve, monkeypatch: Patch
+) -> None:
+    server = serve(10)
+    for name, value in settings(server).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    assert script.main([]) == 2
+    assert server.requests == []
 
 
 def test_generated_at_is_now_or_source_date_epoch() -> None:
