@@ -39,7 +39,7 @@ import signal
 import tempfile
 import textwrap
 from array import array
-from asyncio import sleep
+from asyncio import sleep  # by its own name, so that tests can replace it
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -159,7 +159,7 @@ class Dataset:
 
     thresholds: Sequence[float]  # the lowest WES of the tiers 2 to 5
     seed: int
-    samples: dict[bytes, Sample] = field(default_factory=dict)  # by digest
+    samples: dict[bytes, Sample] = field(default_factory=dict)  # keyed by digest
     dropped: Counter[str] = field(default_factory=Counter)  # rows, by reason
     rows_at_start: int = 0  # as counted by the server beside the first pages
 
@@ -195,7 +195,7 @@ class Dataset:
         This order depends on the videos and the seed alone, not on the order of the
         rows in the database or on their ids.
         """
-        return [self.samples[digest] for digest in sorted(self.samples)]
+        return [self.samples[key] for key in sorted(self.samples)]
 
 
 def inputs(video: Video) -> Inputs:
@@ -477,7 +477,7 @@ class VideoTable:
             self.wait_seconds = seconds
             self.wait_ends = now + seconds
             say(f"{error}. Trying again in {seconds:g} s.")
-        await sleep(self.wait_ends - now)
+        await sleep(max(self.wait_ends - now, error.retry_after))
 
 
 def page_problem(page: Page, request: PageRequest) -> str | None:
@@ -636,7 +636,8 @@ def set_json(samples: list[Sample]) -> Iterator[str]:
 def write_whole(target: Path, text: Iterable[str]) -> int:
     """Write a file that appears whole or not at all, and return its size in bytes.
 
-    Raises Failure if it can't be written. Then an earlier file is unchanged.
+    Ctrl-C is ignored from the moment that the file is complete. Raises Failure if it
+    can't be written. Then an earlier file is unchanged.
     """
     try:
         # A temporary file could be read by its owner only. A file that is opened in a
@@ -670,7 +671,7 @@ def row_lines(dataset: Dataset) -> Iterator[str]:
     if fewer > 0:
         yield f"{fewer:,} fewer than at the start: archived or deleted since."
 
-    samples = list(dataset.samples.values())
+    samples = dataset.samples.values()
     unknown = Counter(name for sample in samples for name in sample.unknown)
     shares = {name: n / used for name, n in unknown.most_common()}
     listed = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
@@ -808,10 +809,10 @@ def read_baseline(path: Path) -> tuple[dict[str, Any], list[float]]:
 def resolve_output(path: Path) -> Path:
     """Return the file to write, links followed. Raises Failure if it can't be one."""
     target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        problem = f"--output {path} is a folder or a device. Name a file."
-        raise Failure(problem, exit_code=2)
     try:
+        if target.exists() and not target.is_file():
+            problem = f"--output {path} is a folder or a device. Name a file."
+            raise Failure(problem, exit_code=2)
         with tempfile.TemporaryFile(dir=target.parent):
             return target  # a file can be made there
     except OSError as error:
@@ -894,18 +895,19 @@ def run(arguments: argparse.Namespace) -> None:
 
     dataset = Dataset(thresholds, arguments.seed)
     asyncio.run(read_table(url, key, dataset))
-    read, samples = dataset.rows_read(), dataset.in_canonical_order()
+    read = dataset.rows_read()
+    samples = list(dataset.samples.values())
     if not read:
         raise Failure(f"No rows came from the table {TABLE}.\n{NO_ROWS_ADVICE}")
     if len(samples) < 2:
         problem = f"Of {read:,} rows in {TABLE}, {len(samples)} can be used."
         raise Failure(f"{problem}\n{TOO_FEW_ADVICE}")
 
-    train, test = split(samples)
+    train, test = split(dataset.in_canonical_order())
     report = [
         "\n".join(row_lines(dataset)),
-        "\n".join(tier_lines(list(dataset.samples.values()), baseline)),
-        "\n".join(feature_lines(list(dataset.samples.values()))),
+        "\n".join(tier_lines(samples, baseline)),
+        "\n".join(feature_lines(samples)),
     ]
     size = write_whole(target, training_json(train, test, generated_at))
     origin = f"""\

@@ -311,6 +311,15 @@ def test_an_output_that_can_not_be_written(path: str, problem: str) -> None:
     assert os.listdir() == [OUTPUT.name]
 
 
+def test_an_output_in_a_folder_that_may_not_be_entered(monkeypatch: Patch) -> None:
+    def forbid(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", forbid)
+    with pytest.raises(script.Failure, match=": Permission denied.\nName a file"):
+        script.resolve_output(OUTPUT)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
