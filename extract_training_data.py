@@ -720,7 +720,7 @@ def feature_lines(samples: list[Sample]) -> Iterator[str]:
     yield f"{'Feature':24}{'minimum':>9}{'mean':>9}{'maximum':>9}{'at 0':>9}{'at 1':>9}"
     for i, name in enumerate(FEATURE_NAMES):
         values = [sample.features[i] for sample in samples]
-        zero, one = values.count(0) / len(values), values.count(1) / len(values)
+        zero, one = values.count(0.0) / len(values), values.count(1.0) / len(values)
         extent = f"{min(values):9.5f}{fmean(values):9.5f}{max(values):9.5f}"
         yield f"{name:24}{extent}{zero:9.1%}{one:9.1%}"
 
