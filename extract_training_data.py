@@ -551,9 +551,9 @@ async def connect(url: str, key: str) -> AsyncPostgrestClient:
     Raises Failure if the proxy or the certificates in the environment can't be used.
     """
     try:
-        # The client's own HTTP client would use HTTP/2, which drops connections
-        # (supabase-py #1064), follow redirects, which could take the key elsewhere,
-        # and wait for up to 120 s. The client's own retries would multiply ours.
+        # Left out, the HTTP client would use HTTP/2, with which users report dropped
+        # connections (supabase-py #1064), follow redirects, which could take the key
+        # elsewhere, and wait for up to 120 s. The client's retries would multiply ours.
         http = httpx.AsyncClient(
             timeout=TIMEOUT, event_hooks={"response": [raise_for_status]}
         )
@@ -720,7 +720,8 @@ def feature_lines(samples: list[Sample]) -> Iterator[str]:
     yield f"{'Feature':24}{'minimum':>9}{'mean':>9}{'maximum':>9}{'at 0':>9}{'at 1':>9}"
     for i, name in enumerate(FEATURE_NAMES):
         values = [sample.features[i] for sample in samples]
-        zero, one = values.count(0.0) / len(values), values.count(1.0) / len(values)
+        zero = values.count(0.0) / len(values)
+        one = values.count(1.0) / len(values)
         extent = f"{min(values):9.5f}{fmean(values):9.5f}{max(values):9.5f}"
         yield f"{name:24}{extent}{zero:9.1%}{one:9.1%}"
 

@@ -377,6 +377,15 @@ def test_a_terminal_has_one_line_of_progress_that_is_rewritten(
     assert min(map(len, blanks)) >= len("1,000,719 of 1,000,719 rows")
 
 
+def test_a_terminal_shows_at_once_that_the_reading_has_begun(
+    serve: Serve, extract: Extract, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    server = serve(10)
+    server.fault_for = lambda request: recorded("expired token")
+    assert extract(server, code=1).startswith("\r0 rows\r")
+
+
 # --- Transient errors
 
 
@@ -685,7 +694,7 @@ def test_what_the_server_says_is_one_line_that_can_not_show_the_key(
 ) -> None:
     secret = "sb_secret_do-not-show-me"
     server = serve(10, key=secret)
-    for length in range(380, 480, 10):  # until the last key no longer fits
+    for length in range(416, 436, 2):  # until the last key no longer fits
         text = f"no\r\n\tkey {secret} " + "x " * (length // 2) + secret
         body = json.dumps({"message": text}).encode()
         server.fault_for = lambda request, body=body: http_reply(400, body)  # type: ignore[misc]
@@ -738,12 +747,24 @@ def test_two_videos_are_enough(serve: Serve, extract: Extract) -> None:
 # --- The HTTP client
 
 
-def test_timeouts_are_set_and_longer_than_a_query_may_take() -> None:
-    client = asyncio.run(script.connect("http://127.0.0.1:9", "key"))
-    timeout = client.session.timeout
-    assert timeout == script.TIMEOUT
-    assert timeout.read
-    assert timeout.read > 8
+def test_it_waits_longer_than_a_query_may_take_speaks_http_1_1_and_follows_nothing(
+    monkeypatch: Patch,
+) -> None:
+    options: dict[str, Any] = {}
+
+    class Recorder(httpx.AsyncClient):
+        def __init__(self, **more: Any) -> None:
+            options.update(more)
+            super().__init__(**more)
+
+    monkeypatch.setattr(httpx, "AsyncClient", Recorder)
+    session = asyncio.run(script.connect("http://127.0.0.1:9", "key")).session
+    assert isinstance(session, Recorder)
+    assert session.timeout == script.TIMEOUT
+    assert session.timeout.read
+    assert session.timeout.read > 8
+    assert not options.get("http2")
+    assert not session.follow_redirects
 
 
 @pytest.mark.parametrize(
