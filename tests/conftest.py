@@ -1,6 +1,7 @@
 """What the tests share: a clean environment, fast waits, rows, and the script to run."""
 
 import asyncio
+import gzip
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_supabase import LocalSupabase, Row
+from local_supabase import DATA, LocalSupabase, Row
 from sample_videos import sample_videos
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,6 +48,12 @@ def row(number: int, quarter: int = 0, **columns: Any) -> Row:
         "archived_at": None,
         **columns,
     }
+
+
+def real_videos() -> list[dict[str, Any]]:
+    """Return the real rows, each with what was published for it."""
+    with gzip.open(DATA / "real_videos.jsonl.gz", "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
 
 
 def make_sample(

@@ -7,8 +7,8 @@ It serves the pages that the script asks for: rows that are not archived, in the
 of their ids, above one id and up to another, with or without their exact count.
 Anything else gets status 400 and a message that says so, which is safer than a partly
 right answer. The errors are those of a real PostgREST, replayed from
-postgrest-replies.json, and test_local_supabase.py holds the pages to that file byte for
-byte.
+data/postgrest-replies.json, and test_local_supabase.py holds the pages to that file
+byte for byte.
 
 A test can read the requests, change the rows between two of them, and have faults
 instead of replies. A fault is a function that gets the connected socket and may do
@@ -37,17 +37,21 @@ Fault = Callable[[socket.socket], None]
 
 KEY = "sb_secret_local"
 JSON_TYPE = "application/json; charset=utf-8"
-RECORDED = {
-    reply["name"]: reply
-    for reply in json.loads(
-        Path(__file__).with_name("postgrest-replies.json").read_text(encoding="utf-8")
-    )["replies"]
-}
+DATA = Path(__file__).with_name("data")
 UUID_FORM = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SERVED = re.compile(
     "(select=.+|archived_at=is.null|id=(gt|lte)[.].+|order=id.asc|limit=[0-9]+)"
 )
 NEEDED = ("select", "archived_at", "order", "limit")
+
+
+def read_replies(name: str) -> dict[str, dict[str, Any]]:
+    """Return the replies in a file of data/ by their names."""
+    replies = json.loads((DATA / name).read_text(encoding="utf-8"))["replies"]
+    return {reply["name"]: reply for reply in replies}
+
+
+RECORDED = read_replies("postgrest-replies.json")
 
 
 class Request(NamedTuple):
