@@ -86,7 +86,9 @@ TIMEOUT = httpx.Timeout(30, connect=10)  # seconds; Supabase cancels a query aft
 RETRY_WAITS = (1, 2, 4, 8)  # seconds before the second to the fifth attempt
 MAX_RETRY_AFTER = 60  # seconds; a server that asks for more gets 60
 
-MAX_COUNT = 2**63  # every bigint is smaller
+MAX_NUMBER = 2**63  # every bigint is smaller
+MAX_DIGITS = 19  # of a number that comes as text; enough for every bigint
+FIRST_UPLOAD = datetime(2014, 1, 1, tzinfo=UTC)  # musical.ly's, which became TikTok
 MAX_DURATION = 180  # seconds
 MAX_HASHTAGS = 30
 MAX_CAPTION_LENGTH = 2000  # UTF-16 code units
@@ -229,16 +231,17 @@ def number(value: Any) -> float | None:
     (12, 12, None, None, None)
     """
     if type(value) in (int, float):  # not isinstance(), for which true is an int, too
-        return value if 0 <= value < MAX_COUNT else None
+        return value if 0 <= value < MAX_NUMBER else None
     if isinstance(value, str) and value.isascii() and value.isdigit():
-        return number(int(value))
+        return number(int(value)) if len(value) <= MAX_DIGITS else None
     return None
 
 
 def upload_time(value: Any) -> datetime | None:
     """Return a time in ISO 8601 as a datetime in UTC, or None for anything else.
 
-    A time without an offset is taken as UTC.
+    A time without an offset is taken as UTC. A time before 2014, when there was no
+    TikTok, is none: it is a default such as 1970-01-01, or a number of milliseconds.
 
     >>> str(upload_time("2026-01-01T00:30:00+02:00"))
     '2025-12-31 22:30:00+00:00'
@@ -247,11 +250,10 @@ def upload_time(value: Any) -> datetime | None:
     """
     try:
         time = datetime.fromisoformat(value)
-        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-    except (TypeError, ValueError):  # not text, or not a time
-        return None
-    except OverflowError:  # before the year 1 in UTC
-        return None
+        time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None  # not text, not a time, or before the year 1 in UTC
+    return time if time >= FIRST_UPLOAD else None
 
 
 def features(known: Inputs) -> dict[str, float]:

@@ -7,6 +7,7 @@ import math
 import random
 import re
 import time
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
@@ -75,28 +76,36 @@ def test_what_is_a_number() -> None:
     assert [script.number(text) for text in texts] == [12345, 0, 7, 2**63 - 1]
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        *["", "many", "-1", "1.5", "1e3", " 7", "9" * 400, str(2**63)],
-        *["\u0661\u0662", "\u00b2"],  # digits, but not ASCII
-        *[-1, -0.5, 2**63, None, True, False, math.nan, math.inf, [12], {}],
-    ],
-)
+# fmt: off
+NO_NUMBERS: list[Any] = [
+    "", "many", "-1", "1.5", "1e3", " 7", str(2**63), "0" * 20, "9" * 5000,
+    "\u0661\u0662", "\u00b2",  # digits, but not ASCII
+    -1, -0.5, 2**63, None, True, False, math.nan, math.inf, [12], {},
+]
+NO_UPLOAD_TIMES: list[Any] = [
+    "", "yesterday", "2026-02-30T10:00:00Z", "2026-01-16T21:07:04Z and more",
+    "0001-01-01T00:00:00+01:00",  # before the year 1 in UTC
+    "1970-01-01T00:00:00Z",  # a default
+    "1705012312345",  # milliseconds, which read as a day in 1705
+    "2014-01-01T01:00:00+02:00",  # in UTC, an hour before 2014
+    20260116, True, None, ["2026-01-16T21:07:04Z"],
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS)
 def test_what_is_no_number(value: Any) -> None:
     assert script.number(value) is None
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        *["", "yesterday", "2026-02-30T10:00:00Z", "2026-01-16T21:07:04Z and more"],
-        "0001-01-01T00:00:00+01:00",  # before year 1 in UTC
-        *[20260116, True, None, ["2026-01-16T21:07:04Z"]],
-    ],
-)
-def test_what_is_no_time(value: Any) -> None:
+@pytest.mark.parametrize("value", NO_UPLOAD_TIMES)
+def test_what_is_no_upload_time(value: Any) -> None:
     assert script.upload_time(value) is None
+
+
+def test_uploads_begin_with_2014() -> None:
+    for text in ("2014-01-01T00:00:00Z", "2013-12-31T23:00:00-01:00"):
+        assert script.upload_time(text) == datetime(2014, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +119,7 @@ def test_what_is_no_time(value: Any) -> None:
         ("sound_name", [None, "", " \t\n\u3000", 7], ["a", " a "]),
         ("description", [None, 12345], ["", "x"]),
         ("followers", [None, -1, "many", True], [0, "12345"]),
-        ("uploaded_at", [None, "then", 2026], ["2026-01-16"]),
+        ("uploaded_at", [None, "then", 2026, "1970-01-01"], ["2026-01-16"]),
     ],
 )
 def test_what_is_unknown_of_a_video(
