@@ -15,7 +15,8 @@ A row of the table `scraped_videos` comes in as the server sends it:
      "duration_seconds": 39, "bookmarks": 3957, "followers": 1197799,
      "uploaded_at": "2025-11-04T15:18:44.000Z"}
 
-and leaves as 15 features from 0 to 1 and a virality tier from 1 to 5:
+and leaves as 15 features from 0 to 1 and a virality tier from 1 to 5, which comes from
+its weighted engagement score (WES), here 0.17:
 
     [0.005382390122461008, 0.0005196255593730368, ...], 4
 
@@ -171,17 +172,17 @@ class Dataset:
         A video whose row is deleted and inserted again during the run may come twice.
         The row that comes last is kept.
         """
-        known = inputs(video)
-        if not known["views"]:
+        inputs = inputs_of(video)
+        if not inputs["views"]:
             self.dropped["without views"] += 1
-        elif not known["duration_seconds"]:
+        elif not inputs["duration_seconds"]:
             self.dropped["without duration"] += 1
         else:
             sample = Sample(
                 digest=digest(video, self.seed),
-                features=array("d", features(known).values()),
-                tier=virality_tier(weighted_engagement_score(known), self.thresholds),
-                unknown=tuple(name for name, value in known.items() if value is None),
+                features=array("d", features(inputs).values()),
+                tier=virality_tier(weighted_engagement_score(inputs), self.thresholds),
+                unknown=tuple(name for name, value in inputs.items() if value is None),
             )
             if sample.digest in self.samples:
                 self.dropped["duplicated"] += 1
@@ -200,7 +201,7 @@ class Dataset:
         return [self.samples[key] for key in sorted(self.samples)]
 
 
-def inputs(video: Video) -> Inputs:
+def inputs_of(video: Video) -> Inputs:
     """Return the values of a row, checked: numbers of at least 0, a time in UTC, ...
 
     A value is None if it is unknown: null, absent, of another type or unreadable.
@@ -256,39 +257,34 @@ def upload_time(value: Any) -> datetime | None:
     return time if time >= FIRST_UPLOAD else None
 
 
-def features(known: Inputs) -> dict[str, float]:
+def features(inputs: Inputs) -> dict[str, float]:
     """Return the features of a usable video by name, each in [0, 1].
 
     To add a 16th, add a line here: name, formula, cap, and the value if the input is
-    unknown. A new column also goes into COLUMNS and inputs().
+    unknown. A new column also goes into COLUMNS and inputs_of().
     """
-    views, likes = known["views"], known["likes"] or 0
-    shares, comments = known["shares"] or 0, known["comments"] or 0
-    followers, posted = known["followers"], known["uploaded_at"]
+    views, likes = inputs["views"], inputs["likes"] or 0
+    shares, comments = inputs["shares"] or 0, inputs["comments"] or 0
+    followers, posted = inputs["followers"], inputs["uploaded_at"]
     # fmt: off
     return {
-        "shareRate":          clamp(shares / views),
-        "commentRate":        clamp(comments / views),
-        "likeRate":           clamp(likes / views),
-        "saveRate":           clamp((known["bookmarks"] or 0) / views),
-        "shareToLikeRatio":   clamp(shares / likes) if likes else 0.0,
-        "commentToLikeRatio": clamp(comments / likes) if likes else 0.0,
-        "durationSeconds":    clamp(known["duration_seconds"] / MAX_DURATION),
-        "hashtagCount":       clamp(len(known["hashtags"] or []) / MAX_HASHTAGS),
-        "hasTrendingSound":   1.0 if known["sound_name"] else 0.0,
-        "captionLength":      clamp(utf16_length(known["description"] or "") / MAX_CAPTION_LENGTH),
+        "shareRate":          min(shares / views, 1.0),
+        "commentRate":        min(comments / views, 1.0),
+        "likeRate":           min(likes / views, 1.0),
+        "saveRate":           min((inputs["bookmarks"] or 0) / views, 1.0),
+        "shareToLikeRatio":   min(shares / likes, 1.0) if likes else 0.0,
+        "commentToLikeRatio": min(comments / likes, 1.0) if likes else 0.0,
+        "durationSeconds":    min(inputs["duration_seconds"] / MAX_DURATION, 1.0),
+        "hashtagCount":       min(len(inputs["hashtags"] or []) / MAX_HASHTAGS, 1.0),
+        "hasTrendingSound":   1.0 if inputs["sound_name"] else 0.0,
+        "captionLength":      min(utf16_length(inputs["description"] or "") / MAX_CAPTION_LENGTH, 1.0),
         "hasFollowerData":    0.0 if followers is None else 1.0,
         "followerTier":       UNKNOWN if followers is None else follower_tier(followers),
-        "viewsPerFollower":   clamp(views / followers / MAX_VIEWS_PER_FOLLOWER) if followers else 0.0,
+        "viewsPerFollower":   min(views / followers / MAX_VIEWS_PER_FOLLOWER, 1.0) if followers else 0.0,
         "weekdayPosted":      posted.isoweekday() % 7 / 6 if posted else UNKNOWN,
         "hourPosted":         posted.hour / 23 if posted else UNKNOWN,
     }
     # fmt: on
-
-
-def clamp(x: float) -> float:
-    """Limit x to [0, 1]. It is never negative here."""
-    return x if x < 1 else 1.0
 
 
 def utf16_length(text: str) -> int:
@@ -308,19 +304,19 @@ def follower_tier(followers: float) -> float:
     return FOLLOWER_TIERS[bisect_right(FOLLOWER_BOUNDS, followers)]
 
 
-# The names are the same for every video, so any row will do.
-FEATURE_NAMES = list(features(inputs({"views": 1, "duration_seconds": 1})))
+# Taken from the features of a made-up video, so that each name stands in one place.
+FEATURE_NAMES = list(features(inputs_of({"views": 1, "duration_seconds": 1})))
 
 
-def weighted_engagement_score(known: Inputs) -> float:
+def weighted_engagement_score(inputs: Inputs) -> float:
     """Return the WES of a video that has views. It has no upper limit.
 
     >>> weighted_engagement_score({"views": 100, "likes": 5, "comments": 2, "shares": 1})
     0.12
     """
-    likes, comments, shares = known["likes"], known["comments"], known["shares"]
+    likes, comments, shares = inputs["likes"], inputs["comments"], inputs["shares"]
     engagement = (likes or 0) + 2 * (comments or 0) + 3 * (shares or 0)
-    return float(engagement / known["views"])
+    return float(engagement / inputs["views"])
 
 
 def virality_tier(wes: float, thresholds: Sequence[float]) -> int:

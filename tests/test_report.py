@@ -12,7 +12,7 @@ from sample_videos import sample_videos
 import extract_training_data as script
 
 BASELINE, _ = script.read_baseline(script.BASELINE)
-LACKING = list(script.inputs({}))[2:]  # all but views and duration
+LACKING = list(script.inputs_of({}))[2:]  # all but views and duration
 
 
 # --- Rows

@@ -1,4 +1,4 @@
-"""Rows in, samples out: what is known, the features, the tier, the order, the split."""
+"""Rows in, samples out: the inputs, the features, the tier, the order, the split."""
 
 import doctest
 import hashlib
@@ -64,7 +64,7 @@ def samples(*numbers: int, seed: int = 42) -> list[script.Sample]:
     return [make_sample(drawn) for drawn in sorted(digest(n, seed) for n in numbers)]
 
 
-# --- What is known
+# --- The inputs
 
 
 def test_what_is_a_number() -> None:
@@ -278,8 +278,8 @@ def test_a_tier_begins_at_its_threshold() -> None:
 
 def test_a_comment_weighs_two_likes_and_a_share_three() -> None:
     for counts, wes in (((7, 0, 0), 0.07), ((0, 7, 0), 0.14), ((None, None, 7), 0.21)):
-        known = dict(zip(("likes", "comments", "shares"), counts, strict=True))
-        assert script.weighted_engagement_score(known | {"views": 100}) == wes
+        inputs = dict(zip(("likes", "comments", "shares"), counts, strict=True))
+        assert script.weighted_engagement_score(inputs | {"views": 100}) == wes
     above = {"views": 1, "likes": 3, "comments": 1, "shares": None}
     assert script.weighted_engagement_score(above) == 5
 
