@@ -602,13 +602,14 @@ async def read_range(
 
 
 def training_json(
-    train: list[Sample], test: list[Sample], generated_at: str
+    train: list[Sample], test: list[Sample], generated_at: datetime
 ) -> Iterator[str]:
     """Yield the text of training-data.json, piece by piece.
 
     Numbers have all their digits, so that they read back exactly.
     """
-    yield f'{{\n  "generatedAt": "{generated_at}",\n'
+    time = generated_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    yield f'{{\n  "generatedAt": "{time}",\n'
     yield f'  "featureNames": {json.dumps(FEATURE_NAMES)},\n'
     yield '  "trainSet": '
     yield from set_json(train)
@@ -820,21 +821,6 @@ def resolve_output(path: Path) -> Path:
         raise Failure(f"{problem}\n{advice}", exit_code=2) from None
 
 
-def timestamp(environ: Mapping[str, str]) -> str:
-    """Return the time now, or SOURCE_DATE_EPOCH if it is set, in ISO 8601, UTC.
-
-    https://reproducible-builds.org/specs/source-date-epoch/. Raises Failure if it is
-    not a number of seconds.
-    """
-    epoch = environ.get("SOURCE_DATE_EPOCH")
-    try:
-        time = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
-    except (ValueError, OverflowError, OSError):
-        problem = "SOURCE_DATE_EPOCH must be whole seconds since 1970."
-        raise Failure(problem, exit_code=2) from None
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 # --- The command
 
 
@@ -890,7 +876,6 @@ def run(arguments: argparse.Namespace) -> None:
     url, key = read_settings(os.environ)
     baseline, thresholds = read_baseline(arguments.baseline)
     target = resolve_output(arguments.output)
-    generated_at = timestamp(os.environ)
 
     dataset = Dataset(thresholds, arguments.seed)
     asyncio.run(read_table(url, key, dataset))
@@ -908,7 +893,7 @@ def run(arguments: argparse.Namespace) -> None:
         "\n".join(tier_lines(samples, baseline)),
         "\n".join(feature_lines(samples)),
     ]
-    size = write_whole(target, training_json(train, test, generated_at))
+    size = write_whole(target, training_json(train, test, datetime.now(UTC)))
     origin = f"""\
 Project   {urlsplit(url).hostname}
 Baseline  {arguments.baseline} of {baseline.get("generated_at") or "?"}

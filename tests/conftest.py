@@ -31,7 +31,6 @@ Extract = Callable[..., str]
 Start = Callable[..., subprocess.Popen[str]]
 
 OUTPUT = Path("training-data.json")
-EPOCH = {"SOURCE_DATE_EPOCH": "1771266144"}  # 2026-02-16T18:22:24Z
 SPEED = 20  # a wait of a second takes a twentieth
 
 
@@ -81,6 +80,13 @@ def written(path: Path | str = OUTPUT) -> dict[str, Any]:
     return data
 
 
+def undated(path: Path = OUTPUT) -> list[bytes]:
+    """Return the lines of the file but the one that tells when it was made."""
+    lines = path.read_bytes().splitlines()
+    assert lines[1].startswith(b'  "generatedAt": ')
+    return [lines[0], *lines[2:]]
+
+
 def vectors() -> list[dict[str, float]]:
     """Return the vectors of both sets in the file, by the features' names."""
     data = written()
@@ -102,7 +108,6 @@ def clean_environment(monkeypatch: Patch, tmp_path: Path) -> None:
     for name in list(os.environ):
         if "SUPABASE" in name or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
-    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
     files = tuple(tmp_path / "script" / path.name for path in script.ENV_FILES)
     monkeypatch.setattr(script, "ENV_FILES", files)
     (tmp_path / "script").mkdir()
@@ -169,7 +174,7 @@ def extract(monkeypatch: Patch, waits: list[float], capsys: Capture) -> Extract:
     """
 
     def run(server: LocalSupabase, *options: str, code: int = 0) -> str:
-        for name, value in (settings(server) | EPOCH).items():
+        for name, value in settings(server).items():
             monkeypatch.setenv(name, value)
         assert script.main(options) == code
         signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored now

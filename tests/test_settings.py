@@ -3,13 +3,11 @@
 import json
 import math
 import os
-import re
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import OUTPUT, ROOT, Capture, Extract, Patch, Serve, settings, written
+from conftest import OUTPUT, ROOT, Capture, Extract, Patch, Serve, written
 
 import extract_training_data as script
 
@@ -336,29 +334,3 @@ def test_all_is_checked_before_the_first_request(
     assert said.endswith("\nNothing was written.\n")
     assert server.requests == []
     assert os.listdir() == []
-
-
-def test_source_date_epoch_is_checked_before_the_first_request(
-    serve: Serve, monkeypatch: Patch
-) -> None:
-    server = serve(10)
-    for name, value in settings(server).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
-    assert script.main([]) == 2
-    assert server.requests == []
-
-
-def test_generated_at_is_now_or_source_date_epoch() -> None:
-    for environ in ({}, {"SOURCE_DATE_EPOCH": ""}):
-        now = script.timestamp(environ)
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", now)
-        assert abs(datetime.now(UTC) - datetime.fromisoformat(now)).total_seconds() < 60
-    for wrong in ("2026-02-16", "1e9", "1771266144" + 9 * "0", "9" * 30):
-        with pytest.raises(
-            script.Failure, match="^SOURCE_DATE_EPOCH must be whole"
-        ) as e:
-            script.timestamp({"SOURCE_DATE_EPOCH": wrong})
-        assert e.value.exit_code == 2
-    epoch = {"SOURCE_DATE_EPOCH": "1771266144"}
-    assert script.timestamp(epoch) == "2026-02-16T18:22:24.000Z"
