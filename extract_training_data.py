@@ -36,7 +36,6 @@ import gc
 import json
 import os
 import re
-import signal
 import tempfile
 import textwrap
 from array import array
@@ -635,8 +634,7 @@ def set_json(samples: list[Sample]) -> Iterator[str]:
 def write_whole(target: Path, text: Iterable[str]) -> int:
     """Write a file that appears whole or not at all, and return its size in bytes.
 
-    Ctrl-C is ignored from the moment that the file is complete. Raises Failure if it
-    can't be written. Then an earlier file is unchanged.
+    Raises Failure if it can't be written. Then an earlier file is unchanged.
     """
     try:
         # A temporary file could be read by its owner only. A file that is opened in a
@@ -647,8 +645,6 @@ def write_whole(target: Path, text: Iterable[str]) -> int:
                 file.writelines(text)
                 file.flush()
                 os.fsync(file.fileno())
-            # From here on, main() would be wrong to say that nothing was written.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
             part.replace(target)
     except OSError as error:
         problem = f"Can't write {target}: {error.strerror}."
@@ -912,7 +908,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"Error: {failure}\nNothing was written.")
         return failure.exit_code
     except KeyboardInterrupt:
-        say("Interrupted. Nothing was written.")
+        say("Interrupted.")
         return 130
     return 0
 

@@ -177,7 +177,6 @@ def extract(monkeypatch: Patch, waits: list[float], capsys: Capture) -> Extract:
         for name, value in settings(server).items():
             monkeypatch.setenv(name, value)
         assert script.main(options) == code
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored now
         output = capsys.readouterr()
         assert output.out == ""
         return output.err
