@@ -33,6 +33,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - say so before an import fails
 import argparse
 import asyncio
 import gc
+import io
 import json
 import os
 import re
@@ -821,9 +822,8 @@ def resolve_output(path: Path) -> Path:
 
 
 def say(message: str) -> None:
-    """Print a message for people, in place of the line of progress if there is one."""
-    if sys.stderr.isatty():
-        print(f"\r{'':40}\r", end="", file=sys.stderr)
+    """Print a message to standard error, in place of the line of progress."""
+    erase_progress()
     print(message, file=sys.stderr)
 
 
@@ -833,6 +833,12 @@ def show_progress(dataset: Dataset) -> None:
         read, total = dataset.rows_read(), dataset.rows_at_start
         of_total = f" of {total:,}" if total else ""  # once the rows are counted
         print(f"\r{read:,}{of_total} rows", end="", file=sys.stderr)
+
+
+def erase_progress() -> None:
+    """Erase the line of progress on a terminal."""
+    if sys.stderr.isatty():
+        print("\r" + " " * 40 + "\r", end="", file=sys.stderr)
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -884,24 +890,29 @@ def run(arguments: argparse.Namespace) -> None:
         raise Failure(f"{problem}\n{TOO_FEW_ADVICE}")
 
     train, test = split(dataset.in_canonical_order())
-    report = [
-        "\n".join(row_lines(dataset)),
-        "\n".join(tier_lines(samples, baseline)),
-        "\n".join(feature_lines(samples)),
-    ]
     size = write_whole(target, training_json(train, test, datetime.now(UTC)))
-    origin = f"""\
-Project   {urlsplit(url).hostname}
-Baseline  {arguments.baseline} of {baseline.get("generated_at") or "?"}
-Seed      {arguments.seed}: {len(train):,} to train, {len(test):,} to test
-File      {target}
-          {size / 1e6:,.1f} MB, in {monotonic() - started:.1f} s"""
-    say("\n\n".join([*report, origin]))
+    report = [
+        *row_lines(dataset),
+        "",
+        *tier_lines(samples, baseline),
+        "",
+        *feature_lines(samples),
+        "",
+        f"Project   {urlsplit(url).hostname}",
+        f"Baseline  {arguments.baseline} of {baseline.get('generated_at') or '?'}",
+        f"Seed      {arguments.seed}: {len(train):,} to train, {len(test):,} to test",
+        f"File      {target}",
+        f"          {size / 1e6:,.1f} MB, in {monotonic() - started:.1f} s",
+    ]
+    erase_progress()
+    print("\n".join(report))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = parse_arguments(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # escape what it can't show
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         run(arguments)
     except Failure as failure:

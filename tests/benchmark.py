@@ -86,7 +86,7 @@ def measure(command: list[str], url: str) -> tuple[float, int]:
     line = [sys.executable, *command]
     with tempfile.TemporaryDirectory() as folder:
         started, quiet = time.perf_counter(), subprocess.DEVNULL
-        process = subprocess.Popen(line, cwd=folder, env=environ, stderr=quiet)
+        process = subprocess.Popen(line, cwd=folder, env=environ, stdout=quiet)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
     if status:

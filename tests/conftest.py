@@ -13,7 +13,7 @@ import uuid
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from local_supabase import DATA, LocalSupabase, Row
@@ -24,10 +24,19 @@ sys.path.insert(0, str(ROOT))
 
 import extract_training_data as script
 
+
+class Output(NamedTuple):
+    """What the script printed: its report, and what it said while it worked."""
+
+    out: str
+    err: str
+
+
 Capture = pytest.CaptureFixture[str]
 Patch = pytest.MonkeyPatch
 Serve = Callable[..., LocalSupabase]
-Extract = Callable[..., str]
+Extract = Callable[..., Output]
+Fails = Callable[..., str]
 Start = Callable[..., subprocess.Popen[str]]
 
 OUTPUT = Path("training-data.json")
@@ -168,35 +177,34 @@ def settings(server: LocalSupabase) -> dict[str, str]:
 
 @pytest.fixture
 def extract(monkeypatch: Patch, waits: list[float], capsys: Capture) -> Extract:
-    """Run the script in this process against a local endpoint; return what it says.
+    """Run the script in this process against a local endpoint; return what it prints.
 
-    See that it ends with the exit code expected, and writes nothing to standard output.
+    See that it ends with the exit code expected.
     """
 
-    def run(server: LocalSupabase, *options: str, code: int = 0) -> str:
+    def run(server: LocalSupabase, *options: str, code: int = 0) -> Output:
         for name, value in settings(server).items():
             monkeypatch.setenv(name, value)
         assert script.main(options) == code
-        output = capsys.readouterr()
-        assert output.out == ""
-        return output.err
+        printed = capsys.readouterr()
+        return Output(printed.out, printed.err)
 
     return run
 
 
 @pytest.fixture
-def fails(extract: Extract) -> Extract:
+def fails(extract: Extract) -> Fails:
     """Run it, see that it fails and leaves an earlier file alone; return what it says."""
 
     def run(server: LocalSupabase, *options: str) -> str:
         OUTPUT.write_text("an earlier training set")
-        message = extract(server, *options, code=1)
-        assert any(line.startswith("Error: ") for line in message.splitlines())
-        assert message.endswith("\nNothing was written.\n")
-        assert "Traceback" not in message
+        report, said = extract(server, *options, code=1)
+        assert report == ""
+        assert any(line.startswith("Error: ") for line in said.splitlines())
+        assert said.endswith("\nNothing was written.\n")
         assert OUTPUT.read_text() == "an earlier training set"
         assert os.listdir() == [OUTPUT.name]
-        return message
+        return said
 
     return run
 

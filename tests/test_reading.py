@@ -16,6 +16,7 @@ from conftest import (
     SPEED,
     Capture,
     Extract,
+    Fails,
     Patch,
     Serve,
     Start,
@@ -175,7 +176,7 @@ def test_the_count_is_asked_for_after_a_short_page_and_ends_a_range(
     """At first, a page is never counted, and a full one is no reason to."""
     others = [row(n, 3) for n in (1, 2)]
     server = serve([*others, *[row(n) for n in range(1, rows + 1)]], max_rows=cap)
-    assert f"Read {rows + 2:,} rows" in extract(server)
+    assert f"Read {rows + 2:,} rows" in extract(server).out
     assert [request.counted for request in by_reader(server)[0]] == counted
 
 
@@ -294,7 +295,7 @@ def test_rows_inserted_updated_and_archived_meanwhile_lose_and_double_nothing(
             leaving["duration_seconds"] = 130
 
     server.before_reply = write
-    assert "duplicated" not in extract(server)
+    assert "duplicated" not in extract(server).out
     found = [n for n in durations() if n != 120]
     assert found == [*range(1, 101), *[160] * 16]
 
@@ -303,8 +304,8 @@ def test_a_video_whose_row_is_deleted_and_inserted_again_is_taken_once(
     serve: Serve, extract: Extract
 ) -> None:
     again = row(1, 3) | {"platform_video_id": row(1)["platform_video_id"]}
-    said = extract(serve([row(1), row(2), again]))
-    assert "Read 3 rows, used 2.\nDropped: 1 duplicated.\n" in said
+    report = extract(serve([row(1), row(2), again])).out
+    assert report.startswith("Read 3 rows, used 2.\nDropped: 1 duplicated.\n")
 
 
 def test_fewer_rows_than_counted_are_no_error_but_said(
@@ -323,8 +324,8 @@ def test_fewer_rows_than_counted_are_no_error_but_said(
 
     fail(server, {(0, 0): wait_for_the_count})  # so that all the rows are counted
     server.before_reply = archive
-    said = extract(server)
-    assert "Read 19 rows, used 19.\nDropped: none.\n11 fewer than at the start:" in said
+    report = extract(server).out
+    assert "Read 19 rows, used 19.\nDropped: none.\n11 fewer than at the" in report
 
 
 @pytest.mark.parametrize(("cap", "nth"), [(10, 2), (1000, 1)])
@@ -346,9 +347,7 @@ def test_more_rows_than_counted_are_read(
 
 
 def test_a_log_gets_no_progress(serve: Serve, extract: Extract) -> None:
-    said = extract(serve([row(n) for n in range(1, 51)], max_rows=10))
-    assert said.startswith("Read 50 rows, used 50.\n")
-    assert "\r" not in said
+    assert extract(serve([row(n) for n in range(1, 51)], max_rows=10)).err == ""
 
 
 def test_a_terminal_has_one_line_of_progress_that_is_rewritten(
@@ -366,13 +365,13 @@ def test_a_terminal_has_one_line_of_progress_that_is_rewritten(
 
     # The count fails, and is asked for again before the last page comes.
     fail(server, {(COUNT, 0): close_after(0, 3), (0, 4): close_after(COUNT, 2)})
-    said = extract(server)
+    said = extract(server).err
     assert said.startswith("\r0 rows\r")
     assert "\r210 rows\r420 rows\r" in said  # before they are counted
     assert "\r1,050 of 1,050 rows\r" in said
     screen = [line.split("\r")[-1] for line in said.split("\n")]
     assert any(line.startswith("No reply from 127.0.0.1 (") for line in screen)
-    assert "Read 1,050 rows, used 1,050." in screen
+    assert screen[-1] == ""  # the progress is erased before the report
     blanks = re.findall(r"\r( +)\r", said)
     assert min(map(len, blanks)) >= len("1,000,719 of 1,000,719 rows")
 
@@ -383,7 +382,7 @@ def test_a_terminal_shows_at_once_that_the_reading_has_begun(
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     server = serve(10)
     server.fault_for = lambda request: recorded("expired token")
-    assert extract(server, code=1).startswith("\r0 rows\r")
+    assert extract(server, code=1).err.startswith("\r0 rows\r")
 
 
 # --- Transient errors
@@ -461,7 +460,7 @@ def test_a_transient_error_costs_one_request_and_nothing_else(
     fault, words = FAULTS[name]
     server = serve(ROWS, max_rows=10)
     fail(server, {(who, nth): fault})
-    said = extract(server)
+    report, said = extract(server)
     assert undated() == reference
     requests = by_reader(server)[who]
     assert len(requests) == pages + 1
@@ -473,7 +472,7 @@ def test_a_transient_error_costs_one_request_and_nothing_else(
     seconds = 7 if name == "429" else 1
     assert re.search(rf"[^.]\. Trying again in {seconds} s\.$", line)
     assert waits == [pytest.approx(seconds, abs=0.1)]
-    assert "fewer than at the start" not in said
+    assert "fewer than at the start" not in report
 
 
 def test_an_outage_of_all_readers_is_one_line_a_wait(
@@ -500,7 +499,7 @@ def test_an_outage_of_all_readers_is_one_line_a_wait(
     }
     faults |= {(who, 1): together(http_reply(503)) for who, _ in faults}
     fail(server, faults)
-    assert announced(extract(server)) == [1, 2]
+    assert announced(extract(server).err) == [1, 2]
     assert undated() == reference
 
 
@@ -518,7 +517,7 @@ def test_connection_refused_while_the_server_restarts(
         await asyncio.sleep(seconds / SPEED)
 
     monkeypatch.setattr(script, "sleep", wait)
-    said = extract(server)
+    said = extract(server).err
     assert sorted(set(announced(said))) == [1, 2, 4]
     assert "No reply from 127.0.0.1 (ConnectError: All connection attempts" in said
     assert undated() == reference
@@ -539,7 +538,7 @@ def test_retry_after_is_obeyed_up_to_a_minute(
     monkeypatch.setattr(script, "sleep", sleep)
     server = serve(ROWS)
     fail(server, {(3, 0): http_reply(503, retry_after=header)})
-    assert announced(extract(server)) == [seconds]
+    assert announced(extract(server).err) == [seconds]
     assert waits == [pytest.approx(seconds, abs=0.1)]
 
 
@@ -581,7 +580,7 @@ def test_the_waits_grow_and_begin_again_with_each_page(
 ) -> None:
     server = serve(ROWS, max_rows=10)
     fail(server, {(1, nth): http_reply(503) for nth in (0, 1, 2, 3, 5, 6, 7, 8)})
-    assert announced(extract(server)) == [1, 2, 4, 8, 1, 2, 4, 8]
+    assert announced(extract(server).err) == [1, 2, 4, 8, 1, 2, 4, 8]
 
 
 @pytest.mark.parametrize(
@@ -593,7 +592,7 @@ def test_the_waits_grow_and_begin_again_with_each_page(
     ],
 )
 def test_a_server_that_stays_down_is_asked_five_times(
-    fault: Fault, words: str, serve: Serve, fails: Extract, waits: list[float]
+    fault: Fault, words: str, serve: Serve, fails: Fails, waits: list[float]
 ) -> None:
     server = serve(ROWS)
     server.fault_for = lambda request: fault
@@ -607,7 +606,7 @@ def test_a_server_that_stays_down_is_asked_five_times(
 
 
 def test_a_statement_timeout_that_stays_is_no_outage(
-    serve: Serve, fails: Extract
+    serve: Serve, fails: Fails
 ) -> None:
     server = serve(ROWS)
     server.fault_for = lambda request: recorded("statement timeout")
@@ -632,7 +631,7 @@ def test_a_statement_timeout_that_stays_is_no_outage(
     ],
 )
 def test_a_refusal_is_final_at_once(
-    name: str, words: str, serve: Serve, fails: Extract, waits: list[float]
+    name: str, words: str, serve: Serve, fails: Fails, waits: list[float]
 ) -> None:
     server = serve(10)
     server.fault_for = lambda request: recorded(name)
@@ -648,7 +647,7 @@ def test_a_refusal_is_final_at_once(
 
 
 def test_a_key_that_can_not_be_decoded_may_be_one_for_another_stack(
-    serve: Serve, fails: Extract
+    serve: Serve, fails: Fails
 ) -> None:
     server = serve(10)
     server.fault_for = lambda request: recorded("token with a bad signature")
@@ -670,16 +669,14 @@ def test_a_key_that_can_not_be_decoded_may_be_one_for_another_stack(
     ],
 )
 def test_other_refusals_are_final_too(
-    status: int, body: bytes, words: str, serve: Serve, fails: Extract
+    status: int, body: bytes, words: str, serve: Serve, fails: Fails
 ) -> None:
     server = serve(10)
     server.fault_for = lambda request: http_reply(status, body)
     assert words in fails(server)
 
 
-def test_a_final_fault_in_one_range_ends_the_others(
-    serve: Serve, fails: Extract
-) -> None:
+def test_a_final_fault_in_one_range_ends_the_others(serve: Serve, fails: Fails) -> None:
     server = serve(ROWS, max_rows=10)
     server.fault_for = lambda request: (
         recorded("expired token") if reader(request) == 1 else hang(20)
@@ -690,7 +687,7 @@ def test_a_final_fault_in_one_range_ends_the_others(
 
 
 def test_what_the_server_says_is_one_line_that_can_not_show_the_key(
-    serve: Serve, fails: Extract
+    serve: Serve, fails: Fails
 ) -> None:
     secret = "sb_secret_do-not-show-me"
     server = serve(10, key=secret)
@@ -710,7 +707,7 @@ def test_what_the_server_says_is_one_line_that_can_not_show_the_key(
 
 
 def test_a_redirect_is_an_error_and_takes_the_key_nowhere(
-    serve: Serve, fails: Extract
+    serve: Serve, fails: Fails
 ) -> None:
     server, other = serve(10), serve(10)
     for status in (301, 302, 303, 307, 308):
@@ -723,7 +720,7 @@ def test_a_redirect_is_an_error_and_takes_the_key_nowhere(
     assert other.requests == []
 
 
-def test_a_key_that_sees_no_rows(serve: Serve, fails: Extract) -> None:
+def test_a_key_that_sees_no_rows(serve: Serve, fails: Fails) -> None:
     server = serve(10)
     server.fault_for = lambda request: recorded("row-level security hides every row")
     message = fails(server)
@@ -732,7 +729,7 @@ def test_a_key_that_sees_no_rows(serve: Serve, fails: Extract) -> None:
 
 
 @pytest.mark.parametrize("usable", [0, 1])
-def test_too_few_usable_videos(usable: int, serve: Serve, fails: Extract) -> None:
+def test_too_few_usable_videos(usable: int, serve: Serve, fails: Fails) -> None:
     rows = [row(n, views=int(n <= usable)) for n in range(1, 11)]
     message = fails(serve(rows))
     assert f"Error: Of 10 rows in scraped_videos, {usable} can be used.\nAt" in message
@@ -778,5 +775,5 @@ def test_a_proxy_or_certificates_that_can_not_be_used(
     setting: str, serve: Serve, extract: Extract, monkeypatch: Patch
 ) -> None:
     monkeypatch.setenv(*setting.split("="))
-    said = extract(serve(10), code=2)
+    said = extract(serve(10), code=2).err
     assert "Error: Wrong *_PROXY, SSL_CERT_FILE or port in SUPABASE_URL: " in said

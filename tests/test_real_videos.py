@@ -23,7 +23,7 @@ def test_every_vector_and_tier_is_the_published_one(
     serve: Serve, extract: Extract
 ) -> None:
     videos = real_videos()
-    report = extract(serve([video["row"] for video in videos]))
+    report = extract(serve([video["row"] for video in videos])).out
 
     data = written()
     assert (data["trainSet"]["count"], data["testSet"]["count"]) == (1177, 295)

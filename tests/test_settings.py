@@ -329,7 +329,8 @@ def test_all_is_checked_before_the_first_request(
     options: str, words: str, serve: Serve, extract: Extract
 ) -> None:
     server = serve(10)
-    said = extract(server, *options.split(), code=2)
+    report, said = extract(server, *options.split(), code=2)
+    assert report == ""
     assert said.startswith(words)
     assert said.endswith("\nNothing was written.\n")
     assert server.requests == []

@@ -14,6 +14,7 @@ import pytest
 from conftest import (
     OUTPUT,
     Extract,
+    Output,
     Patch,
     Serve,
     features_of,
@@ -216,7 +217,7 @@ def test_a_full_disk_is_said(serve: Serve, extract: Extract) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:
-        said = extract(serve(300), code=1)
+        said = extract(serve(300), code=1).err
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert said.splitlines() == [
@@ -233,7 +234,7 @@ def test_ctrl_c_while_it_writes(
 ) -> None:
     OUTPUT.write_text("earlier")
     monkeypatch.setattr(os, "fsync", lambda file: signal.raise_signal(signal.SIGINT))
-    assert extract(serve(50), code=130) == "Interrupted.\n"
+    assert extract(serve(50), code=130) == Output("", "Interrupted.\n")
     assert OUTPUT.read_text() == "earlier"
     assert os.listdir() == [OUTPUT.name]
 
@@ -248,6 +249,6 @@ def test_ctrl_c_once_it_is_written_leaves_the_whole_file(
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Path, "replace", interrupt)
-    assert extract(serve(50), code=130) == "Interrupted.\n"
+    assert extract(serve(50), code=130) == Output("", "Interrupted.\n")
     assert written()["trainSet"]["count"] > 0
     assert os.listdir() == [OUTPUT.name]
