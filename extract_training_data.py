@@ -101,6 +101,7 @@ UNKNOWN = 0.5  # for a follower tier, weekday or hour that is not known
 TIERS = [1, 2, 3, 4, 5]
 TIER_TOLERANCE = 0.05  # a tier's share that is further off the baseline's is reported
 MOSTLY_UNKNOWN = 0.9  # an input that a larger share of the videos lacks is reported
+LINE_WIDTH = 80  # columns
 BAR_WIDTH = 25  # columns
 
 URL_FORM = re.compile(  # no part of a host's name is longer than 63
@@ -119,29 +120,38 @@ restored in the dashboard; https://status.supabase.com shows outages."""
 SLOW_DATABASE_ADVICE = """The database took longer for a page or a count than its statement timeout
 allows. Check that the column id has an index, or give the key's role a longer
 statement_timeout."""
-NO_ROWS_ADVICE = """Check that it has rows whose archived_at is null. Under row-level security, a
-publishable (anon) key may see none: use a secret key, which sees them all."""
-TOO_FEW_ADVICE = """At least two are needed. Check that the columns views and duration_seconds are
-filled."""
 
 
 class Failure(Exception):
-    """The run can't go on. The message says why, and what to do now."""
+    """The run can't go on.
 
-    def __init__(self, message: str, exit_code: int = 1) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+    problem: what happened, one line without a full stop.
+    advice: what the person can do now, in whole sentences.
+    """
+
+    exit_code = 1
+
+    def __init__(self, problem: str, advice: str) -> None:
+        super().__init__(problem, advice)
+        self.problem = problem
+        self.advice = advice
 
 
-class TransientError(Exception):
-    """A request failed, but the next attempt may succeed."""
+class UsageError(Failure):
+    """The options or the settings are wrong. Nothing was requested yet."""
 
-    def __init__(
-        self, message: str, advice: str = OUTAGE_ADVICE, retry_after: float = 0
-    ) -> None:
-        super().__init__(message)
-        self.advice = advice  # in case the last attempt fails, too
-        self.retry_after = retry_after  # seconds that the server asks to wait
+    exit_code = 2
+
+
+class TransientError(Failure):
+    """A request failed, but the next attempt may succeed.
+
+    retry_after: the seconds that the server asks to wait, 0 to 60.
+    """
+
+    def __init__(self, problem: str, advice: str, retry_after: float = 0) -> None:
+        super().__init__(problem, advice)
+        self.retry_after = retry_after
 
 
 # --- Rows in, samples out
@@ -430,8 +440,8 @@ class VideoTable:
                 return await self.fetch_once(request)
             except TransientError as error:
                 if failures == len(RETRY_WAITS):
-                    problem = f"{error}. Gave up after {failures + 1} attempts."
-                    raise Failure(f"{problem}\n{error.advice}") from None
+                    problem = f"{error.problem}. Gave up after {failures + 1} attempts"
+                    raise Failure(problem, error.advice) from None
                 await self.back_off(error, RETRY_WAITS[failures])
                 failures += 1
 
@@ -456,11 +466,12 @@ class VideoTable:
             # httpx gives a timeout no text, and doesn't name the host in any.
             kind = f"{type(error).__name__}: {error}".removesuffix(": ")
             problem = f"No reply from {error.request.url.host} ({kind})"
-            raise TransientError(one_line(problem, error.request)) from None
+            problem = one_line(problem, error.request)
+            raise TransientError(problem, OUTAGE_ADVICE) from None
         page = Page(reply.data, reply.count)
         wrong = page_problem(page, request)
         if wrong:
-            raise TransientError(wrong)
+            raise TransientError(wrong, OUTAGE_ADVICE)
         return page
 
     async def back_off(self, error: TransientError, seconds: float) -> None:
@@ -474,7 +485,7 @@ class VideoTable:
         if now >= self.wait_ends or seconds > self.wait_seconds:
             self.wait_seconds = seconds
             self.wait_ends = now + seconds
-            say(f"{error}. Trying again in {seconds:g} s.")
+            say(f"{error.problem}. Trying again in {seconds:g} s.")
         await sleep(max(self.wait_ends - now, error.retry_after))
 
 
@@ -507,7 +518,7 @@ async def raise_for_status(response: httpx.Response) -> None:
     response.raise_for_status()
 
 
-def http_error(response: httpx.Response) -> Failure | TransientError:
+def http_error(response: httpx.Response) -> Failure:
     """Return what to raise for an HTTP error or a redirect."""
     status = response.status_code
     try:
@@ -534,7 +545,7 @@ def http_error(response: httpx.Response) -> Failure | TransientError:
             retry_after=min(retry_after, MAX_RETRY_AFTER),
         )
     advice = LOCAL_KEY_ADVICE if code == "PGRST301" else SETTINGS_ADVICE
-    return Failure(f"{problem}.\n{advice}")
+    return Failure(problem, advice)
 
 
 def one_line(text: str, request: httpx.Request) -> str:
@@ -546,7 +557,7 @@ def one_line(text: str, request: httpx.Request) -> str:
 async def connect(url: str, key: str) -> AsyncPostgrestClient:
     """Return a client for the tables of a project.
 
-    Raises Failure if the proxy or the certificates in the environment can't be used.
+    Raises UsageError if the proxy or the certificates in the environment can't be used.
     """
     try:
         # Left out, the HTTP client would use HTTP/2, with which users report dropped
@@ -559,8 +570,11 @@ async def connect(url: str, key: str) -> AsyncPostgrestClient:
         client = await acreate_client(url, key, options)
         return client.postgrest
     except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-        problem = f"Wrong *_PROXY, SSL_CERT_FILE or port in SUPABASE_URL: {error}"
-        raise Failure(problem, exit_code=2) from None
+        raise UsageError(
+            f"The HTTP client can't be set up: {error}",
+            "Check HTTPS_PROXY, the other *_PROXY settings and SSL_CERT_FILE in the "
+            "environment, and the port in SUPABASE_URL.",
+        ) from None
 
 
 async def read_table(url: str, key: str, dataset: Dataset) -> None:
@@ -648,9 +662,11 @@ def write_whole(target: Path, text: Iterable[str]) -> int:
                 os.fsync(file.fileno())
             part.replace(target)
     except OSError as error:
-        problem = f"Can't write {target}: {error.strerror}."
-        advice = "Make room, or name a file elsewhere with --output."
-        raise Failure(f"{problem}\n{advice}") from None
+        raise Failure(
+            f"Can't write {target}: {error.strerror}",
+            "Name a file in another place with --output, or make room if the disk is "
+            "full.",
+        ) from None
     return target.stat().st_size
 
 
@@ -722,22 +738,32 @@ def feature_lines(samples: list[Sample]) -> Iterator[str]:
         yield f"{name:24}{extent}{zero:9.1%}{one:9.1%}"
 
 
+def wrapped(text: str) -> str:
+    """Return text with each of its lines wrapped at 80 columns."""
+    wrapper = textwrap.TextWrapper(
+        width=LINE_WIDTH, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(wrapper.fill(line) for line in text.splitlines())
+
+
 # --- Settings, baseline, output
 
 
 def read_settings(environ: Mapping[str, str]) -> tuple[str, str]:
     """Return the project's URL and key: from `environ`, else .env.local, else .env.
 
-    Warns of plain http to another machine. Raises Failure for a setting that is missing
-    or malformed. No message shows a value, which may be the key in the wrong place.
+    Warns of plain http to another machine. Raises UsageError for a setting that is
+    missing or malformed. No message shows a value, which may be the key in the wrong place.
     """
     sources: list[Mapping[str, str | None]] = [environ]
     for path in ENV_FILES:
         try:
             sources.append(dotenv_values(path, encoding="utf-8-sig"))
         except (OSError, UnicodeError) as error:
-            problem = f"{path} can't be read as UTF-8: {error}"
-            raise Failure(problem, exit_code=2) from None
+            raise UsageError(
+                f"{path} can't be read: {error}",
+                "It must be text in UTF-8 (PowerShell may write UTF-16), and readable.",
+            ) from None
 
     def find(*names: str) -> str:
         for source in sources:
@@ -755,13 +781,13 @@ def read_settings(environ: Mapping[str, str]) -> tuple[str, str]:
     if not KEY_FORM.fullmatch(key):
         wrong.append("SUPABASE_SECRET_KEY")
     if wrong:
-        raise Failure(
-            f"Missing or malformed: {' and '.join(wrong)}. Settings look like\n"
+        raise UsageError(
+            f"Missing or malformed: {' and '.join(wrong)}",
+            "Settings look like\n"
             "    SUPABASE_URL=https://abcdefgh.supabase.co\n"
             "    SUPABASE_SECRET_KEY=sb_secret_...\n"
-            "Copy .env.example to .env and fill it in, or set them in the environment.\n"
-            f".env.local and .env are looked for in {HERE}",
-            exit_code=2,
+            "Copy .env.example to .env and fill it in, or set them in the environment."
+            f"\n.env.local and .env are looked for in {HERE}",
         )
     address = urlsplit(url)
     if address.scheme == "http" and address.hostname not in THIS_MACHINE:
@@ -773,7 +799,7 @@ def read_settings(environ: Mapping[str, str]) -> tuple[str, str]:
 def read_baseline(path: Path) -> tuple[dict[str, Any], list[float]]:
     """Return the baseline, its tiers in order, and the lowest WES of the tiers 2 to 5.
 
-    Raises Failure for a file that can't be read, or whose tiers make no sense.
+    Raises UsageError for a file that can't be read, or whose tiers make no sense.
     """
     problem = ""
     try:
@@ -795,27 +821,26 @@ def read_baseline(path: Path) -> tuple[dict[str, Any], list[float]]:
             "it needs virality_tiers, each with tier, weighted_score_threshold.min"
         )
     if problem:
-        raise Failure(
-            f"The baseline {path}\ncan't be used: {problem}.\n"
+        raise UsageError(
+            f"The baseline {path} can't be used: {problem}",
             "Restore the one that came with the script, or name one with --baseline.",
-            exit_code=2,
         )
     return baseline | {"virality_tiers": entries}, minima[1:]
 
 
 def resolve_output(path: Path) -> Path:
-    """Return the file to write, links followed. Raises Failure if it can't be one."""
+    """Return the file to write, links followed. Raises UsageError if it can't be one."""
     target = Path(os.path.realpath(path))
     try:
         if target.exists() and not target.is_file():
-            problem = f"--output {path} is a folder or a device. Name a file."
-            raise Failure(problem, exit_code=2)
+            raise UsageError(f"--output {path} is a folder or a device", "Name a file.")
         with tempfile.TemporaryFile(dir=target.parent):
             return target  # a file can be made there
     except OSError as error:
-        problem = f"Can't write to the folder {target.parent}: {error.strerror}."
-        advice = "Name a file elsewhere with --output."
-        raise Failure(f"{problem}\n{advice}", exit_code=2) from None
+        raise UsageError(
+            f"Can't write to the folder {target.parent}: {error.strerror}",
+            "Name a file in another place with --output.",
+        ) from None
 
 
 # --- The command
@@ -881,15 +906,22 @@ def run(arguments: argparse.Namespace) -> None:
 
     dataset = Dataset(thresholds, arguments.seed)
     asyncio.run(read_table(url, key, dataset))
-    read = dataset.rows_read()
-    samples = list(dataset.samples.values())
+    read, used = dataset.rows_read(), len(dataset.samples)
     if not read:
-        raise Failure(f"No rows came from the table {TABLE}.\n{NO_ROWS_ADVICE}")
-    if len(samples) < 2:
-        problem = f"Of {read:,} rows in {TABLE}, {len(samples)} can be used."
-        raise Failure(f"{problem}\n{TOO_FEW_ADVICE}")
+        raise Failure(
+            f"No rows came from the table {TABLE}",
+            "Check that it has rows whose archived_at is null. Under row-level "
+            "security, a publishable (anon) key may see none: use a secret key.",
+        )
+    if used < 2:
+        raise Failure(
+            f"Of {read:,} rows in {TABLE}, {used} can be used",
+            "At least two are needed, one for each set. Check that the columns views "
+            "and duration_seconds are filled.",
+        )
 
     train, test = split(dataset.in_canonical_order())
+    samples = list(dataset.samples.values())
     size = write_whole(target, training_json(train, test, datetime.now(UTC)))
     report = [
         *row_lines(dataset),
@@ -916,7 +948,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run(arguments)
     except Failure as failure:
-        say(f"Error: {failure}\nNothing was written.")
+        advice = wrapped(failure.advice)
+        say(f"Error: {failure.problem}.\n{advice}\nNothing was written.")
         return failure.exit_code
     except KeyboardInterrupt:
         say("Interrupted.")

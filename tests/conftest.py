@@ -81,6 +81,14 @@ def features_of(sample: script.Sample) -> dict[str, float]:
     return dict(zip(script.FEATURE_NAMES, sample.features, strict=True))
 
 
+def flat(text: str) -> str:
+    """Return a text as one line: where it is wrapped does not matter."""
+    return " ".join(text.split())
+
+
+# --- The file
+
+
 def written(path: Path | str = OUTPUT) -> dict[str, Any]:
     """Return what the script wrote, read as strict JSON."""
     data: dict[str, Any] = json.loads(

@@ -21,6 +21,7 @@ from conftest import (
     Serve,
     Start,
     durations,
+    flat,
     row,
     settings,
     undated,
@@ -557,7 +558,7 @@ def test_a_reader_shares_a_wait_that_is_on_unless_it_is_too_short_for_it(
 
     def fail_at(second: float, seconds: float, retry_after: float = 0) -> None:
         clock[0] = 1000 + second
-        error = script.TransientError(f"At {second} s", retry_after=retry_after)
+        error = script.TransientError(f"At {second} s", "", retry_after)
         asyncio.run(table.back_off(error, seconds))
 
     fail_at(0, 4)
@@ -725,7 +726,7 @@ def test_a_key_that_sees_no_rows(serve: Serve, fails: Fails) -> None:
     server.fault_for = lambda request: recorded("row-level security hides every row")
     message = fails(server)
     assert "Error: No rows came from the table scraped_videos.\nCheck that" in message
-    assert "row-level security, a\npublishable (anon) key may see none" in message
+    assert "a publishable (anon) key may see none" in flat(message)
 
 
 @pytest.mark.parametrize("usable", [0, 1])
@@ -733,7 +734,7 @@ def test_too_few_usable_videos(usable: int, serve: Serve, fails: Fails) -> None:
     rows = [row(n, views=int(n <= usable)) for n in range(1, 11)]
     message = fails(serve(rows))
     assert f"Error: Of 10 rows in scraped_videos, {usable} can be used.\nAt" in message
-    assert "Check that the columns views and duration_seconds are\nfilled.\n" in message
+    assert "Check that the columns views and duration_seconds are" in flat(message)
 
 
 def test_two_videos_are_enough(serve: Serve, extract: Extract) -> None:
@@ -776,4 +777,4 @@ def test_a_proxy_or_certificates_that_can_not_be_used(
 ) -> None:
     monkeypatch.setenv(*setting.split("="))
     said = extract(serve(10), code=2).err
-    assert "Error: Wrong *_PROXY, SSL_CERT_FILE or port in SUPABASE_URL: " in said
+    assert said.startswith("Error: The HTTP client can't be set up: ")

@@ -97,29 +97,30 @@ def test_a_port_and_a_path_are_kept(url: str) -> None:
     ],
 )
 def test_a_url_that_is_none(url: str) -> None:
-    with pytest.raises(script.Failure) as failure:
+    with pytest.raises(script.UsageError) as error:
         read(SUPABASE_URL=url, SUPABASE_SECRET_KEY=KEY)
-    message = str(failure.value)
-    assert message.startswith("Missing or malformed: SUPABASE_URL. Settings look")
-    assert "secret@" not in message
-    assert KEY not in message
+    assert error.value.problem == "Missing or malformed: SUPABASE_URL"
+    assert "secret@" not in error.value.advice
+    assert KEY not in error.value.advice
 
 
 @pytest.mark.parametrize(
     "key", ["", f"{KEY} # mine", f"{KEY}\n{KEY}", "schlüssel", "https://abc.co"]
 )
-def test_a_key_that_is_none(key: str) -> None:
-    with pytest.raises(script.Failure, match="malformed: SUPABASE_SECRET") as failure:
+def test_what_is_no_key(key: str) -> None:
+    with pytest.raises(script.UsageError) as error:
         read(SUPABASE_URL=URL, SUPABASE_SECRET_KEY=key)
-    assert KEY not in str(failure.value)
+    assert error.value.problem == "Missing or malformed: SUPABASE_SECRET_KEY"
+    assert KEY not in error.value.advice
 
 
 def test_no_settings_at_all() -> None:
-    with pytest.raises(script.Failure) as failure:
+    with pytest.raises(script.UsageError) as error:
         read()
-    assert failure.value.exit_code == 2
-    assert str(failure.value).splitlines() == [
-        "Missing or malformed: SUPABASE_URL and SUPABASE_SECRET_KEY. Settings look like",
+    names = "SUPABASE_URL and SUPABASE_SECRET_KEY"
+    assert error.value.problem == f"Missing or malformed: {names}"
+    assert error.value.advice.splitlines() == [
+        "Settings look like",
         "    SUPABASE_URL=https://abcdefgh.supabase.co",
         "    SUPABASE_SECRET_KEY=sb_secret_...",
         "Copy .env.example to .env and fill it in, or set them in the environment.",
@@ -127,21 +128,20 @@ def test_no_settings_at_all() -> None:
     ]
 
 
-def test_settings_that_are_no_text(home: Path) -> None:
+def test_an_env_file_in_utf_16(home: Path) -> None:
     (home / ".env").write_bytes("SUPABASE_URL=x".encode("utf-16"))  # by PowerShell
-    with pytest.raises(
-        script.Failure, match=r"/\.env can't be read as UTF-8: 'utf-8' codec"
-    ) as failure:
+    with pytest.raises(script.UsageError) as error:
         read(SUPABASE_URL=URL, SUPABASE_SECRET_KEY=KEY)
-    assert failure.value.exit_code == 2
+    assert error.value.problem.startswith(f"{home}/.env can't be read: 'utf-8' codec")
+    assert error.value.advice.startswith("It must be text in UTF-8")
 
 
-def test_settings_that_may_not_be_read(monkeypatch: Patch) -> None:
+def test_an_env_file_that_may_not_be_read(monkeypatch: Patch) -> None:
     def forbid(path: Path, encoding: str) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(script, "dotenv_values", forbid)
-    with pytest.raises(script.Failure, match=r"Permission denied: '.*/\.env\.local'"):
+    with pytest.raises(script.UsageError, match="Permission denied: '.*/.env.local'"):
         read(SUPABASE_URL=URL, SUPABASE_SECRET_KEY=KEY)
 
 
@@ -166,7 +166,7 @@ def test_plain_http_to_this_machine_is_fine(host: str, capsys: Capture) -> None:
 def test_the_example_holds_the_settings_and_no_values(home: Path) -> None:
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     (home / ".env").write_text(example)
-    with pytest.raises(script.Failure, match="SUPABASE_URL and SUPABASE_SECRET_KEY"):
+    with pytest.raises(script.UsageError, match="_URL and SUPABASE_SECRET_KEY"):
         read()
     filled = example.replace("SUPABASE_URL=\n", f"SUPABASE_URL={URL}\n")
     filled = filled.replace("SUPABASE_SECRET_KEY=\n", f"SUPABASE_SECRET_KEY={KEY}\n")
@@ -239,7 +239,7 @@ TIERS, THRESHOLDS = (
     "its thresholds do not ascend with the tiers",
 )
 FINITE = "its thresholds are not all finite numbers"
-ENTRIES = "it needs virality_tiers, each with tier, weighted_score_threshold.min.\n"
+ENTRIES = "it needs virality_tiers, each with tier, weighted_score_threshold.min"
 
 
 @pytest.mark.parametrize(
@@ -270,20 +270,21 @@ def test_a_baseline_that_is_wrong(content: Any, problem: str) -> None:
     if not isinstance(content, str | bytes):
         content = json.dumps(content)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(script.Failure) as failure:
+    with pytest.raises(script.UsageError) as error:
         script.read_baseline(path)
-    message = str(failure.value)
-    assert message.startswith(f"The baseline other.json\ncan't be used: {problem}")
-    assert message.endswith("or name one with --baseline.")
-    assert failure.value.exit_code == 2
+    start = f"The baseline other.json can't be used: {problem}"
+    assert error.value.problem.startswith(start)
+    assert error.value.advice.endswith("or name one with --baseline.")
 
 
 @pytest.mark.parametrize(
-    ("path", "problem"), [("nowhere.json", "No such file"), (".", "Is a directory")]
+    ("path", "problem"),
+    [("nowhere.json", "No such file or directory"), (".", "Is a directory")],
 )
 def test_a_baseline_that_is_not_there(path: str, problem: str) -> None:
-    with pytest.raises(script.Failure, match=f"\ncan't be used: {problem}"):
+    with pytest.raises(script.UsageError) as error:
         script.read_baseline(Path(path))
+    assert error.value.problem == f"The baseline {path} can't be used: {problem}"
 
 
 # --- The output
@@ -292,20 +293,19 @@ def test_a_baseline_that_is_not_there(path: str, problem: str) -> None:
 @pytest.mark.parametrize(
     ("path", "problem"),
     [
-        ("nowhere/training-data.json", "{folder}/nowhere: No such file or directory."),
-        ("training-data.json/a.json", "{folder}/training-data.json: Not a directory."),
-        (".", "--output . is a folder or a device. Name a file."),
-        (os.devnull, f"--output {os.devnull} is a folder or a device. Name a file."),
+        ("nowhere/a.json", "{folder}/nowhere: No such file or directory"),
+        (f"{OUTPUT}/a.json", "{folder}/training-data.json: Not a directory"),
+        (".", "--output . is a folder or a device"),
+        (os.devnull, f"--output {os.devnull} is a folder or a device"),
     ],
 )
 def test_an_output_that_can_not_be_written(path: str, problem: str) -> None:
     OUTPUT.write_text("earlier")
-    with pytest.raises(script.Failure) as failure:
+    with pytest.raises(script.UsageError) as error:
         script.resolve_output(Path(path))
-    message = str(failure.value).removesuffix("\nName a file elsewhere with --output.")
     folder = f"Can't write to the folder {Path.cwd()}"
-    assert message == problem.format(folder=folder)
-    assert failure.value.exit_code == 2
+    assert error.value.problem == problem.format(folder=folder)
+    assert error.value.advice.startswith("Name a file")
     assert os.listdir() == [OUTPUT.name]
 
 
@@ -314,14 +314,17 @@ def test_an_output_in_a_folder_that_may_not_be_entered(monkeypatch: Patch) -> No
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "exists", forbid)
-    with pytest.raises(script.Failure, match=": Permission denied.\nName a file"):
+    with pytest.raises(script.UsageError, match=": Permission denied"):
         script.resolve_output(OUTPUT)
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("--baseline nowhere.json", "Error: The baseline nowhere.json\n"),
+        (
+            "--baseline nowhere.json",
+            "Error: The baseline nowhere.json can't be used: No such",
+        ),
         ("--output .", "Error: --output . is a folder"),
     ],
 )

@@ -222,7 +222,7 @@ def test_a_full_disk_is_said(serve: Serve, extract: Extract) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert said.splitlines() == [
         f"Error: Can't write {OUTPUT.resolve()}: File too large.",
-        "Make room, or name a file elsewhere with --output.",
+        "Name a file in another place with --output, or make room if the disk is full.",
         "Nothing was written.",
     ]
     assert OUTPUT.read_text() == "earlier"
