@@ -40,10 +40,10 @@ import re
 import tempfile
 import textwrap
 from array import array
-from asyncio import sleep  # by its own name, so that tests can replace it
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -59,7 +59,7 @@ from uuid import UUID
 try:
     import httpx  # comes with supabase, which sends its requests with it
     from dotenv import dotenv_values
-    from postgrest import AsyncPostgrestClient, CountMethod
+    from postgrest import AsyncPostgrestClient, AsyncSelectRequestBuilder, CountMethod
     from supabase import AsyncClientOptions, acreate_client
 except ImportError as error:
     sys.exit(f"""The package {error.name} is not installed. In the script's folder:
@@ -174,7 +174,7 @@ class Dataset:
     seed: int
     samples: dict[bytes, Sample] = field(default_factory=dict)  # keyed by digest
     dropped: Counter[str] = field(default_factory=Counter)  # rows, by reason
-    rows_at_start: int = 0  # as counted by the server beside the first pages
+    rows_counted: int | None = None  # by the server at the start; None if it didn't
 
     def add(self, video: Video) -> None:
         """Turn a row into a sample, or drop it.
@@ -375,147 +375,165 @@ def shuffle(samples: list[Sample]) -> list[Sample]:
 # --- Reading
 
 
-class PageRequest(NamedTuple):
-    """Asks for the first rows with ids above `after`, up to `last`."""
+async def read_table(url: str, key: str, dataset: Dataset) -> None:
+    """Read the project's videos into the dataset. Raises Failure.
 
-    after: str
-    last: str
-    counted: bool  # whether to ask for the number of all such rows, too
-    columns: str = COLUMNS
-    limit: int = PAGE_SIZE
-
-
-class Page(NamedTuple):
-    """The reply to a PageRequest: rows in the order of their ids."""
-
-    rows: list[Video]
-    total: int | None  # how many such rows there are in all; None if not counted
-
-
-@dataclass
-class VideoTable:
-    """The table of videos, and the wait that its readers share during an outage."""
-
-    client: AsyncPostgrestClient
-    wait_seconds: float = 0  # the length of the wait that was announced last
-    wait_ends: float = 0  # when it is over, by the monotonic clock
-
-    async def count(self) -> int:
-        """Return how many rows are not archived. Raises Failure."""
-        request = PageRequest(
-            ID_BORDERS[0], ID_BORDERS[-1], counted=True, columns="id", limit=1
-        )
-        page = await self.fetch(request)
-        assert page.total is not None  # page_problem() has checked that
-        return page.total
-
-    async def pages(self, after: str, last: str) -> AsyncIterator[list[Video]]:
-        """Yield the rows with ids above `after`, up to `last`, page by page.
-
-        Each page starts after the last id seen. An offset would skip or repeat rows
-        when an earlier row is inserted or removed.
-
-        A short page is not the end of the range: a server may send fewer rows than
-        asked for. The end is a page that holds all the rows that the server counts.
-        The count is asked for only after a short page, because a counted page that is
-        not the last has status 206, and gateways compress only 200.
-
-        Raises Failure if a page can't be fetched.
-        """
-        counted = False
-        while True:
-            page = await self.fetch(PageRequest(after, last, counted))
-            yield page.rows
-            if page.total == len(page.rows):  # never so if it wasn't counted
-                return
-            if page.rows:
-                after = page.rows[-1]["id"]
-            counted = len(page.rows) < PAGE_SIZE
-
-    async def fetch(self, request: PageRequest) -> Page:
-        """Return a page, trying again after transient errors. Raises Failure."""
-        failures = 0
-        while True:
-            try:
-                return await self.fetch_once(request)
-            except TransientError as error:
-                if failures == len(RETRY_WAITS):
-                    problem = f"{error.problem}. Gave up after {failures + 1} attempts"
-                    raise Failure(problem, error.advice) from None
-                await self.back_off(error, RETRY_WAITS[failures])
-                failures += 1
-
-    async def fetch_once(self, request: PageRequest) -> Page:
-        """Return a page, or raise TransientError or Failure."""
-        query = (
-            self.client.table(TABLE)
-            .select(
-                request.columns, count=CountMethod.exact if request.counted else None
-            )
-            .is_("archived_at", None)
-            .gt("id", request.after)
-            .lte("id", request.last)
-            .order("id")
-            .limit(request.limit)
-        )
-        try:
-            reply: Any = await query.execute()
-        except httpx.HTTPStatusError as error:
-            raise http_error(error.response) from None
-        except httpx.RequestError as error:
-            # httpx gives a timeout no text, and doesn't name the host in any.
-            kind = f"{type(error).__name__}: {error}".removesuffix(": ")
-            problem = f"No reply from {error.request.url.host} ({kind})"
-            problem = one_line(problem, error.request)
-            raise TransientError(problem, OUTAGE_ADVICE) from None
-        page = Page(reply.data, reply.count)
-        wrong = page_problem(page, request)
-        if wrong:
-            raise TransientError(wrong, OUTAGE_ADVICE)
-        return page
-
-    async def back_off(self, error: TransientError, seconds: float) -> None:
-        """Say what happened, and wait for the next attempt.
-
-        A reader that fails during another's wait shares it, unless it has to wait for
-        longer. So an outage prints one line a wait, not one a reader.
-        """
-        seconds = max(seconds, error.retry_after)
-        now = monotonic()
-        if now >= self.wait_ends or seconds > self.wait_seconds:
-            self.wait_seconds = seconds
-            self.wait_ends = now + seconds
-            say(f"{error.problem}. Trying again in {seconds:g} s.")
-        await sleep(max(self.wait_ends - now, error.retry_after))
-
-
-def page_problem(page: Page, request: PageRequest) -> str | None:
-    """Return what is wrong with a page, or None if it is what was asked for.
-
-    The client takes any reply with status 200. If it is not JSON, `rows` is text.
+    Every row that is in the table during the whole run is read exactly once. One that
+    is inserted, archived or deleted meanwhile is read once or not at all.
     """
-    if not isinstance(page.rows, list) or not all(
-        isinstance(row, dict) and isinstance(row.get("id"), str) for row in page.rows
-    ):
-        return "The reply is not a JSON array of rows with ids"
-    ids = [request.after] + [row["id"] for row in page.rows]
-    ascending = ids == sorted(set(ids))
-    if not ascending or ids[-1] > request.last:
-        return "The reply's rows are not in order, or not in the range asked for"
-    if request.counted and page.total is None:
-        return "The reply lacks the count that was asked for"
-    if page.total and not page.rows:
-        return f"The reply is empty, although the server counts {page.total:,} rows"
-    return None
+    show_progress(dataset)
+    announced: set[str] = set()  # shared by the readers, so that one speaks for all
+    async with await connect(url, key) as client:
+        try:
+            async with asyncio.TaskGroup() as readers:
+                readers.create_task(count_rows(client, dataset))
+                for after, last in pairwise(ID_BORDERS):
+                    readers.create_task(
+                        read_range(client, after, last, dataset, announced)
+                    )
+        except ExceptionGroup as group:
+            # The first failure has ended the other readers.
+            raise group.exceptions[0] from None
 
 
-async def raise_for_status(response: httpx.Response) -> None:
-    """Raise httpx.HTTPStatusError for an error or a redirect.
+async def read_range(
+    client: AsyncPostgrestClient,
+    after: str,
+    last: str,
+    dataset: Dataset,
+    announced: set[str],
+) -> None:
+    """Read the videos with ids above `after`, up to `last`, into the dataset.
 
-    The client's own APIError has neither the status nor the headers.
+    Each page starts after the last id seen. An offset would skip or repeat rows when
+    an earlier row is inserted or removed. Only an empty page ends the range: a server
+    may send fewer rows than asked for, so a short one does not.
+    """
+    while page := await fetch_page(client, after, last, announced):
+        for video in page:
+            dataset.add(video)
+        show_progress(dataset)
+        after = page[-1]["id"]
+
+
+async def fetch_page(
+    client: AsyncPostgrestClient, after: str, last: str, announced: set[str]
+) -> list[Video]:
+    """Return the first 1,000 rows or fewer with ids above `after`, up to `last`.
+
+    Tries again after transient errors. Raises Failure.
+    """
+    query = (
+        client.table(TABLE)
+        .select(COLUMNS)
+        .is_("archived_at", None)
+        .gt("id", after)
+        .lte("id", last)
+        .order("id")
+        .limit(PAGE_SIZE)
+    )
+    for seconds in RETRY_WAITS:
+        try:
+            return await request_rows(query)
+        except TransientError as error:
+            await back_off(error, seconds, announced)
+    return await request_rows(query)  # the last attempt: its failure ends the run
+
+
+async def back_off(error: TransientError, seconds: float, announced: set[str]) -> None:
+    """Say what happened, and wait before the next attempt.
+
+    announced: what the readers have said and still wait for. It is not said again.
+    """
+    seconds = max(seconds, error.retry_after)
+    message = f"{error.problem}. Trying again in {seconds:g} s."
+    if message not in announced:
+        say(message)
+    announced.add(message)
+    await asyncio.sleep(seconds)
+    announced.discard(message)
+
+
+async def request_rows(query: AsyncSelectRequestBuilder) -> list[Video]:
+    """Send a request once and return its rows. Raises TransientError or Failure."""
+    try:
+        reply: Any = await query.execute()
+    except httpx.RequestError as error:
+        raise request_error(error) from None
+    rows = reply.data  # text, if the reply is not JSON
+    if not isinstance(rows, list):
+        raise not_an_array()
+    return rows
+
+
+async def count_rows(client: AsyncPostgrestClient, dataset: Dataset) -> None:
+    """Let the server count the rows, for the progress and the report.
+
+    If that fails, they are not counted. On a large table, this can take longer than
+    the server allows; anything else that is wrong is wrong with the pages, too.
+    """
+    query = client.table(TABLE).select("id", count=CountMethod.exact)
+    # The client's ValueError is about a count in the reply that is no number.
+    with suppress(Failure, httpx.RequestError, ValueError):
+        reply = await query.is_("archived_at", None).limit(1).execute()
+        dataset.rows_counted = reply.count
+
+
+async def connect(url: str, key: str) -> AsyncPostgrestClient:
+    """Return a client for the tables of a project.
+
+    Raises UsageError if the proxy or the certificates in the environment can't be used.
+    """
+    try:
+        # Left out, the HTTP client would use HTTP/2, with which users report dropped
+        # connections (supabase-py #1064), follow redirects, which could take the key
+        # elsewhere, and wait for up to 120 s. The client's retries would multiply ours.
+        http = httpx.AsyncClient(
+            timeout=TIMEOUT, event_hooks={"response": [check_reply]}
+        )
+        options = AsyncClientOptions(httpx_client=http, postgrest_client_retry=False)
+        client = await acreate_client(url, key, options)
+        return client.postgrest
+    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+        raise UsageError(
+            f"The HTTP client can't be set up: {error}",
+            "Check HTTPS_PROXY, the other *_PROXY settings and SSL_CERT_FILE in the "
+            "environment, and the port in SUPABASE_URL.",
+        ) from None
+
+
+# --- Requests that fail
+
+
+async def check_reply(response: httpx.Response) -> None:
+    """Raise TransientError or Failure for a reply that is no page. A hook of httpx.
+
+    The client's own APIError has neither the status nor the headers, and it takes a
+    reply without a body for an empty page, which would end a range.
     """
     await response.aread()
-    response.raise_for_status()
+    if not response.is_success:
+        raise http_error(response)
+    if not response.content:
+        raise not_an_array()
+
+
+def not_an_array() -> TransientError:
+    """Return what to raise for a reply that is no JSON array."""
+    return TransientError(
+        "The reply is not a JSON array",
+        "What answers at SUPABASE_URL is not a Supabase project. Is it the login page "
+        "of a network or a proxy? Check SUPABASE_URL and this machine's connection.",
+    )
+
+
+def request_error(error: httpx.RequestError) -> Failure:
+    """Return what to raise for a request without a usable reply."""
+    # httpx gives a timeout no text, and doesn't name the host in any.
+    kind = f"{type(error).__name__}: {error}".removesuffix(": ")
+    problem = f"No usable reply from {error.request.url.host} ({kind})"
+    problem = one_line(problem, error.request)
+    return TransientError(problem, OUTAGE_ADVICE)
 
 
 def http_error(response: httpx.Response) -> Failure:
@@ -552,64 +570,6 @@ def one_line(text: str, request: httpx.Request) -> str:
     """Return text as one line of at most 500 characters that can't show the key."""
     masked = text.replace(request.headers["apikey"], "[key]")
     return textwrap.shorten(masked, width=500).rstrip(".")
-
-
-async def connect(url: str, key: str) -> AsyncPostgrestClient:
-    """Return a client for the tables of a project.
-
-    Raises UsageError if the proxy or the certificates in the environment can't be used.
-    """
-    try:
-        # Left out, the HTTP client would use HTTP/2, with which users report dropped
-        # connections (supabase-py #1064), follow redirects, which could take the key
-        # elsewhere, and wait for up to 120 s. The client's retries would multiply ours.
-        http = httpx.AsyncClient(
-            timeout=TIMEOUT, event_hooks={"response": [raise_for_status]}
-        )
-        options = AsyncClientOptions(httpx_client=http, postgrest_client_retry=False)
-        client = await acreate_client(url, key, options)
-        return client.postgrest
-    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-        raise UsageError(
-            f"The HTTP client can't be set up: {error}",
-            "Check HTTPS_PROXY, the other *_PROXY settings and SSL_CERT_FILE in the "
-            "environment, and the port in SUPABASE_URL.",
-        ) from None
-
-
-async def read_table(url: str, key: str, dataset: Dataset) -> None:
-    """Read the project's videos into the dataset. Raises Failure.
-
-    Every row that is in the table during the whole run is read exactly once. One that
-    is inserted, archived or deleted meanwhile is read once or not at all.
-    """
-    show_progress(dataset)
-    client = await connect(url, key)
-    async with client:
-        table = VideoTable(client)
-        try:
-            async with asyncio.TaskGroup() as readers:
-                readers.create_task(count_rows(table, dataset))
-                for after, last in pairwise(ID_BORDERS):
-                    readers.create_task(read_range(table, after, last, dataset))
-        except ExceptionGroup as group:
-            # The first failure has ended the other readers.
-            raise group.exceptions[0] from None
-
-
-async def count_rows(table: VideoTable, dataset: Dataset) -> None:
-    """Count the table's rows, for the progress and the report."""
-    dataset.rows_at_start = await table.count()
-
-
-async def read_range(
-    table: VideoTable, after: str, last: str, dataset: Dataset
-) -> None:
-    """Read the videos of one range of ids into the dataset."""
-    async for rows in table.pages(after, last):
-        for video in rows:
-            dataset.add(video)
-        show_progress(dataset)
 
 
 # --- Writing
@@ -675,13 +635,18 @@ def write_whole(target: Path, text: Iterable[str]) -> int:
 
 def row_lines(dataset: Dataset) -> Iterator[str]:
     """Yield lines on the rows that were read, and on the inputs that are unknown."""
-    used = len(dataset.samples)
+    read, used = dataset.rows_read(), len(dataset.samples)
     dropped = [f"{n:,} {reason}" for reason, n in dataset.dropped.most_common()]
-    yield f"Read {dataset.rows_read():,} rows, used {used:,}."
+    yield f"Read {read:,} rows, used {used:,}."
     yield f"Dropped: {', '.join(dropped) or 'none'}."
-    fewer = dataset.rows_at_start - dataset.rows_read()
-    if fewer > 0:
-        yield f"{fewer:,} fewer than at the start: archived or deleted since."
+    counted = dataset.rows_counted
+    if counted is None:
+        yield "The server did not count the rows: it took too long, or refused."
+    elif counted > read:
+        yield wrapped(
+            f"{counted - read:,} fewer than counted at the start: archived or deleted "
+            "since, or their id is no uuid."
+        )
 
     samples = dataset.samples.values()
     unknown = Counter(name for sample in samples for name in sample.unknown)
@@ -855,9 +820,9 @@ def say(message: str) -> None:
 def show_progress(dataset: Dataset) -> None:
     """Rewrite the line of progress on a terminal. A log gets none."""
     if sys.stderr.isatty():
-        read, total = dataset.rows_read(), dataset.rows_at_start
-        of_total = f" of {total:,}" if total else ""  # once the rows are counted
-        print(f"\r{read:,}{of_total} rows", end="", file=sys.stderr)
+        counted = dataset.rows_counted
+        of_counted = f" of {counted:,}" if counted else ""
+        print(f"\r{dataset.rows_read():,}{of_counted} rows", end="", file=sys.stderr)
 
 
 def erase_progress() -> None:

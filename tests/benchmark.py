@@ -61,18 +61,18 @@ def serve(count: int, delay: float, port: Connection) -> None:
                 counted = False
                 while header := self.rfile.readline().strip():
                     counted = counted or header.lower() == b"prefer: count=exact"
-                start, end = 0, count
-                for name, text in parse_qsl(
-                    urlsplit(request.split()[1].decode()).query
-                ):
+                start, end, limit = 0, count, PAGE_SIZE
+                query = urlsplit(request.split()[1].decode()).query
+                for name, text in parse_qsl(query):
                     if name == "id" and text.startswith("gt."):
                         start = bisect_right(ids, text.removeprefix("gt."))
                     elif name == "id":
                         end = bisect_right(ids, text.removeprefix("lte."))
-                page = rows[start : min(end, start + PAGE_SIZE)]
+                    elif name == "limit":
+                        limit = int(text)
+                page = rows[start : min(end, start + limit)]
                 time.sleep(delay)
-                total = end - start if counted else None
-                self.request.sendall(rows_reply(page, total))
+                self.request.sendall(rows_reply(page, count if counted else None))
 
     with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True

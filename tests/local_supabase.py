@@ -3,8 +3,8 @@
     with LocalSupabase(rows) as supabase:
         client = create_client(supabase.url, KEY)
 
-It serves the pages that the script asks for: rows that are not archived, in the order
-of their ids, above one id and up to another, with or without their exact count.
+It serves what the script asks for: pages of rows that are not archived, in the order of
+their ids, above one id and up to another; and their exact count, beside one row.
 Anything else gets status 400 and a message that says so, which is safer than a partly
 right answer. The errors are those of a real PostgREST, replayed from
 data/postgrest-replies.json, and test_local_supabase.py holds the pages to that file
@@ -42,7 +42,6 @@ UUID_FORM = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SERVED = re.compile(
     "(select=.+|archived_at=is.null|id=(gt|lte)[.].+|order=id.asc|limit=[0-9]+)"
 )
-NEEDED = ("select", "archived_at", "order", "limit")
 
 
 def read_replies(name: str) -> dict[str, dict[str, Any]]:
@@ -155,26 +154,35 @@ def encode(row: Row, columns: str) -> bytes:
     return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+def gap(request: Request) -> str:
+    """Return what a request asks for that is not served here, or ''."""
+    for name, texts in request.query.items():
+        for text in texts:
+            if not SERVED.fullmatch(f"{name}={text}"):
+                return f"{name}={text}"
+    needed = ["select", "archived_at", "limit"]
+    if not request.counted:
+        needed.append("order")
+    missing = [name for name in needed if name not in request.query]
+    return f"a request without {missing[0]}" if missing else ""
+
+
 def answer(rows: list[Row], max_rows: int, request: Request) -> bytes:
     """Return what the real server would reply, or a refusal that names the gap."""
-    query = request.query
-    asked = [f"{name}={text}" for name, texts in query.items() for text in texts]
-    gaps = [text for text in asked if not SERVED.fullmatch(text)]
-    gaps += [f"a request without {name}" for name in NEEDED if name not in query]
-    if gaps:
-        problem = f"local_supabase.py does not serve {gaps[0]}"
+    if gap(request):
+        problem = f"local_supabase.py does not serve {gap(request)}"
         return raw_reply(400, {}, json.dumps({"message": problem}).encode())
     rows = [row for row in rows if row["archived_at"] is None]
-    for text in query.get("id", []):
+    for text in request.query.get("id", []):
         operator, _, bound = text.partition(".")
         if not UUID_FORM.fullmatch(bound):
             return replay("malformed uuid in a filter")
         keep = str.__gt__ if operator == "gt" else str.__le__
         rows = [row for row in rows if keep(row["id"], bound)]
     rows.sort(key=lambda row: row["id"])
-    page = rows[: min(int(query["limit"][0]), max_rows)]
+    page = rows[: min(int(request.query["limit"][0]), max_rows)]
     try:
-        encoded = [encode(row, query["select"][0]) for row in page]
+        encoded = [encode(row, request.query["select"][0]) for row in page]
     except KeyError:
         return replay("unknown column")
     return rows_reply(encoded, len(rows) if request.counted else None)

@@ -6,8 +6,8 @@ import re
 import socket
 import threading
 import time
-import uuid
-from collections import defaultdict
+from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import httpx
@@ -53,33 +53,46 @@ COLUMNS = (
 ROWS = sample_videos(120, seed=3)  # about 30 in each range
 COUNT = "count"
 
-Reader = int | str  # 0 to 3 for a range of ids, COUNT for the count at the start
-Place = tuple[Reader, int]  # a reader, and how many requests it sent before
+Reader = int | str  # 0 to 3 for a range of ids, COUNT for the one that counts
 
 
-def reader(request: Request) -> Reader:
+def reader_of(request: Request) -> Reader:
     """Return which reader sent a request."""
-    if request.query["limit"] == ["1"]:
+    if request.counted:
         return COUNT
     return LASTS.index(request.query["id"][1].removeprefix("lte."))
 
 
-def by_reader(server: LocalSupabase) -> dict[Reader, list[Request]]:
-    """Return the requests of each reader, in their order."""
-    requests = defaultdict(list)
-    for request in server.requests:
-        requests[reader(request)].append(request)
-    return requests
+def sent_by(server: LocalSupabase, reader: Reader) -> list[Request]:
+    """Return the requests of a reader so far."""
+    return [request for request in server.requests if reader_of(request) == reader]
 
 
-def place(server: LocalSupabase, request: Request) -> Place:
-    """Return which reader's request it is, and how many that reader sent before."""
-    return reader(request), by_reader(server)[reader(request)].index(request)
+def on_request(
+    server: LocalSupabase, reader: Reader, number: int, action: Callable[[], object]
+) -> None:
+    """Do something when a request of a reader has come, counted from 1."""
+
+    def act(request: Request) -> None:
+        if reader_of(request) == reader and len(sent_by(server, reader)) == number:
+            action()
+
+    server.before_reply = act
 
 
-def fail(server: LocalSupabase, faults: dict[Place, Fault]) -> None:
-    """Let the requests at these places get faults instead of replies."""
-    server.fault_for = lambda request: faults.get(place(server, request))
+def fail(server: LocalSupabase, faults: dict[tuple[Reader, int], Fault]) -> None:
+    """Let these requests get faults: by the reader, and which of its requests, from 1."""
+
+    def fault_for(request: Request) -> Fault | None:
+        reader = reader_of(request)
+        return faults.get((reader, len(sent_by(server, reader))))
+
+    server.fault_for = fault_for
+
+
+def fail_always(server: LocalSupabase, fault: Fault) -> None:
+    """Let every request get a fault."""
+    server.fault_for = lambda request: fault
 
 
 def announced(said: str) -> list[int]:
@@ -96,26 +109,25 @@ def test_a_page_is_1000_rows_of_a_range_in_the_order_of_id(
     server = serve(2500)
     extract(server)
     for quarter in range(4):
-        for request in by_reader(server)[quarter]:
+        assert sent_by(server, quarter)
+        for request in sent_by(server, quarter):
             assert request.query["limit"] == ["1000"]
             assert request.query["order"] == ["id.asc"]
             assert request.query["archived_at"] == ["is.null"]
             [columns] = request.query["select"]
             assert sorted(columns.split(",")) == sorted(COLUMNS.split(","))
+            assert "gzip" in request.headers["accept-encoding"]
 
 
-def test_the_table_is_counted_by_one_small_request(
+def test_the_table_is_counted_by_one_small_request_without_a_range(
     serve: Serve, extract: Extract
 ) -> None:
     server = serve(100)
     extract(server)
-    [request] = by_reader(server)[COUNT]
-    assert request.counted
+    [request] = sent_by(server, COUNT)
     assert request.query == {
         "select": ["id"],
         "archived_at": ["is.null"],
-        "id": [f"gt.{NIL}", f"lte.{LASTS[3]}"],
-        "order": ["id.asc"],
         "limit": ["1"],
     }
 
@@ -127,8 +139,8 @@ def test_four_equal_ranges_are_read_each_after_the_last_id_seen(
     server = serve(rows, max_rows=3)
     extract(server)
     for quarter, start in enumerate([NIL, *LASTS[:3]]):
-        asked = [request.query["id"] for request in by_reader(server)[quarter]]
-        seen = [row(n, quarter)["id"] for n in (3, 6)]
+        asked = [request.query["id"] for request in sent_by(server, quarter)]
+        seen = [row(n, quarter)["id"] for n in (3, 6, 7)]
         assert asked == [
             [f"gt.{after}", f"lte.{LASTS[quarter]}"] for after in (start, *seen)
         ]
@@ -142,58 +154,39 @@ def test_the_ranges_are_read_side_by_side(serve: Serve, extract: Extract) -> Non
     def wait_for_the_others(sock: socket.socket) -> None:
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline and not came:
-            requests = by_reader(server)
-            if all(len(requests[quarter]) > 2 for quarter in (0, 2, 3)):
+            if all(len(sent_by(server, quarter)) > 2 for quarter in (0, 2, 3)):
                 came.append(True)
             time.sleep(0.01)
 
-    fail(server, {(1, 0): wait_for_the_others})  # it closes, and is asked again
+    fail(server, {(1, 1): wait_for_the_others})  # it closes, and is asked again
     extract(server)
     assert came
 
 
 def test_a_range_that_waits_stops_no_other(serve: Serve, extract: Extract) -> None:
     server = serve(ROWS, max_rows=10)
-    fail(server, {(1, 0): http_reply(503, retry_after="9")})
+    fail(server, {(1, 1): http_reply(503, retry_after="30")})
     extract(server)
-    readers = [reader(request) for request in server.requests]
-    after_the_wait = by_reader(server)[1][1:]
-    assert readers[-len(after_the_wait) :] == [1] * len(after_the_wait)
+    after_the_wait = sent_by(server, 1)[1:]
+    assert server.requests[-len(after_the_wait) :] == after_the_wait
 
 
 @pytest.mark.parametrize(
-    ("rows", "cap", "counted"),
+    ("rows", "cap", "requests"),
     [
-        (2300, 1000, [False, False, False, True]),  # 1000, 1000, 300, 0
-        (2000, 1000, [False, False, False, True]),  # 1000, 1000, 0, 0
-        (0, 1000, [False, True]),
-        (10, 4, [False, True, True]),  # 4, 4, 2 of 2
-        (8, 4, [False, True]),  # 4, 4 of 4
+        (2300, 1000, 4),  # pages of 1000, 1000, 300, 0
+        (2000, 1000, 3),  # 1000, 1000, 0
+        (0, 1000, 1),
+        (10, 4, 4),  # 4, 4, 2, 0
     ],
 )
-def test_the_count_is_asked_for_after_a_short_page_and_ends_a_range(
-    rows: int, cap: int, counted: list[bool], serve: Serve, extract: Extract
+def test_a_range_ends_with_an_empty_page_and_with_nothing_else(
+    rows: int, cap: int, requests: int, serve: Serve, extract: Extract
 ) -> None:
-    """At first, a page is never counted, and a full one is no reason to."""
     others = [row(n, 3) for n in (1, 2)]
     server = serve([*others, *[row(n) for n in range(1, rows + 1)]], max_rows=cap)
     assert f"Read {rows + 2:,} rows" in extract(server).out
-    assert [request.counted for request in by_reader(server)[0]] == counted
-
-
-def test_a_full_page_after_a_short_one_is_no_reason_to_count(
-    serve: Serve, extract: Extract
-) -> None:
-    server = serve([row(n) for n in range(1, 2601)], max_rows=500)
-
-    def lift_the_cap(request: Request) -> None:
-        if place(server, request) == (0, 1):
-            server.max_rows = 1000
-
-    server.before_reply = lift_the_cap
-    extract(server)  # 500, 1000 of 2100, 1000, 100, 0 of 0
-    counted = [request.counted for request in by_reader(server)[0]]
-    assert counted == [False, True, False, False, True]
+    assert len(sent_by(server, 0)) == requests
 
 
 def test_what_a_row_holds_reaches_the_features(serve: Serve, extract: Extract) -> None:
@@ -238,16 +231,6 @@ def test_a_short_page_is_not_the_end(
     assert undated() == reference
 
 
-def test_an_empty_page_is_not_the_end_either(
-    serve: Serve, extract: Extract, waits: list[float]
-) -> None:
-    server = serve([row(n) for n in range(1, 31)], max_rows=10)
-    fail(server, {(0, 0): http_reply(200, b"[]")})
-    extract(server)
-    assert len(durations()) == 30
-    assert waits == []
-
-
 def test_the_same_file_for_other_ids_not_evenly_spread(
     serve: Serve, extract: Extract, reference: list[bytes]
 ) -> None:
@@ -266,10 +249,12 @@ def test_the_same_file_for_another_hash_seed_in_another_process(
 
 
 def test_ids_at_the_borders_of_the_ranges(serve: Serve, extract: Extract) -> None:
-    ids = {10: row(1)["id"], 20: LASTS[0], 21: row(0, 1)["id"], 30: LASTS[1]}
-    ids |= {31: row(0, 2)["id"], 40: LASTS[2], 41: row(0, 3)["id"], 50: LASTS[3]}
-    extract(serve([row(n, id=id_, duration_seconds=n) for n, id_ in ids.items()]))
-    assert durations() == list(ids)
+    firsts = [f"{digit}0000000-0000-0000-0000-000000000000" for digit in "48c"]
+    lowest = f"{NIL[:-1]}1"
+    ids = [lowest, LASTS[0], firsts[0], LASTS[1], firsts[1], LASTS[2], firsts[2]]
+    ids.append(LASTS[3])
+    extract(serve([row(n, id=id_, duration_seconds=n) for n, id_ in enumerate(ids, 1)]))
+    assert durations() == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 def test_rows_inserted_updated_and_archived_meanwhile_lose_and_double_nothing(
@@ -284,12 +269,11 @@ def test_rows_inserted_updated_and_archived_meanwhile_lose_and_double_nothing(
         for video in server.rows[:30]:  # Postgres moves an updated row
             server.rows.remove(video)
             server.rows.append(video | {"views": 200})
-        quarter, nth = place(server, request)
-        if isinstance(quarter, int) and nth in range(1, 5):
-            after = uuid.UUID(request.query["id"][0].removeprefix("gt.")).int
-            number = after - (quarter << 126)
-            too_late = row(number - 1, quarter, duration_seconds=150)
-            in_time = row(number + 1, quarter, duration_seconds=160)
+        reader = reader_of(request)
+        if isinstance(reader, int) and len(sent_by(server, reader)) in range(2, 6):
+            number = int(request.query["id"][0][-12:])  # of the last row that was read
+            too_late = row(number - 1, reader, duration_seconds=150)
+            in_time = row(number + 1, reader, duration_seconds=160)
             server.rows += [too_late, in_time]
             leaving = next(r for r in server.rows if r["duration_seconds"] == 120)
             leaving["archived_at"] = ARCHIVED
@@ -309,39 +293,79 @@ def test_a_video_whose_row_is_deleted_and_inserted_again_is_taken_once(
     assert report.startswith("Read 3 rows, used 2.\nDropped: 1 duplicated.\n")
 
 
+def test_rows_that_are_inserted_while_the_last_page_is_read_are_read_too(
+    serve: Serve, extract: Extract
+) -> None:
+    server = serve([row(n) for n in range(1, 31)])
+
+    def insert() -> None:
+        server.rows += [row(n) for n in range(31, 43)]
+
+    on_request(server, 0, 2, insert)
+    extract(server)
+    assert len(durations()) == 42
+
+
+# --- The count
+
+
 def test_fewer_rows_than_counted_are_no_error_but_said(
     serve: Serve, extract: Extract
 ) -> None:
     server = serve([row(n) for n in range(1, 31)], max_rows=10)
 
-    def archive(request: Request) -> None:
-        if place(server, request) == (0, 1):
-            for video in server.rows[-11:]:
-                video["archived_at"] = ARCHIVED
+    def archive() -> None:
+        for video in server.rows[-11:]:
+            video["archived_at"] = ARCHIVED
 
     def wait_for_the_count(sock: socket.socket) -> None:
-        while not by_reader(server)[COUNT]:
+        while not sent_by(server, COUNT):
             time.sleep(0.01)
 
-    fail(server, {(0, 0): wait_for_the_count})  # so that all the rows are counted
-    server.before_reply = archive
+    fail(server, {(0, 1): wait_for_the_count})  # so that all the rows are counted
+    on_request(server, 0, 3, archive)
     report = extract(server).out
-    assert "Read 19 rows, used 19.\nDropped: none.\n11 fewer than at the" in report
+    assert "Read 19 rows, used 19.\nDropped: none.\n11 fewer than counted" in report
 
 
-@pytest.mark.parametrize(("cap", "nth"), [(10, 2), (1000, 1)])
-def test_more_rows_than_counted_are_read(
-    cap: int, nth: int, serve: Serve, extract: Extract
+def test_rows_that_no_range_can_hold_are_fewer_than_counted(
+    serve: Serve, extract: Extract
 ) -> None:
-    server = serve([row(n) for n in range(1, 31)], max_rows=cap)
+    lost = [row(n, id=f"video-{n}") for n in (1, 2, 3)]
+    report = extract(serve([row(4), row(5), *lost])).out
+    assert "\n3 fewer than counted at the start: " in report
 
-    def insert(request: Request) -> None:
-        if place(server, request) == (0, nth):
-            server.rows += [row(n) for n in range(31, 43)]
 
-    server.before_reply = insert
-    extract(server)
-    assert len(durations()) == 42
+@pytest.mark.parametrize(
+    "fault",
+    [
+        recorded("statement timeout"),
+        recorded("expired token"),
+        http_reply(200, b"<html>"),
+        http_reply(200, b"[]"),
+        http_reply(200),
+        http_reply(200, b"[]", content_range="*/many"),
+        http_reply(200, b"[]", content_range="*/*"),
+        reset,
+        hang(20),
+    ],
+)
+def test_a_count_that_fails_ends_no_run_and_is_asked_for_once(
+    fault: Fault,
+    serve: Serve,
+    extract: Extract,
+    reference: list[bytes],
+    monkeypatch: Patch,
+) -> None:
+    monkeypatch.setattr(script, "TIMEOUT", httpx.Timeout(1))
+    server = serve(ROWS, max_rows=10)
+    fail(server, {(COUNT, 1): fault})
+    report, said = extract(server)
+    assert undated() == reference
+    assert len(sent_by(server, COUNT)) == 1
+    assert said == ""
+    assert "\nThe server did not count the rows: " in report
+    assert "fewer than counted" not in report
 
 
 # --- Progress
@@ -357,22 +381,22 @@ def test_a_terminal_has_one_line_of_progress_that_is_rewritten(
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     server = serve([row(n) for n in range(1, 1051)], max_rows=210)
 
-    def close_after(reader: Reader, requests: int) -> Fault:
-        def wait_and_close(sock: socket.socket) -> None:
-            while len(by_reader(server)[reader]) < requests:
-                time.sleep(0.01)
+    def count_after_two_pages(sock: socket.socket) -> None:
+        while len(sent_by(server, 0)) < 3:
+            time.sleep(0.01)
+        http_reply(206, b"[]", content_range="0-0/1050")(sock)
 
-        return wait_and_close
+    def fail_after_the_count(sock: socket.socket) -> None:
+        time.sleep(0.2)
 
-    # The count fails, and is asked for again before the last page comes.
-    fail(server, {(COUNT, 0): close_after(0, 3), (0, 4): close_after(COUNT, 2)})
+    fail(server, {(COUNT, 1): count_after_two_pages, (0, 5): fail_after_the_count})
     said = extract(server).err
     assert said.startswith("\r0 rows\r")
     assert "\r210 rows\r420 rows\r" in said  # before they are counted
     assert "\r1,050 of 1,050 rows\r" in said
     screen = [line.split("\r")[-1] for line in said.split("\n")]
-    assert any(line.startswith("No reply from 127.0.0.1 (") for line in screen)
-    assert screen[-1] == ""  # the progress is erased before the report
+    assert screen[0].startswith("No usable reply from 127.0.0.1 (RemoteProtocolE")
+    assert screen[1] == ""  # the progress is erased before the report
     blanks = re.findall(r"\r( +)\r", said)
     assert min(map(len, blanks)) >= len("1,000,719 of 1,000,719 rows")
 
@@ -382,69 +406,58 @@ def test_a_terminal_shows_at_once_that_the_reading_has_begun(
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     server = serve(10)
-    server.fault_for = lambda request: recorded("expired token")
+    fail_always(server, recorded("expired token"))
     assert extract(server, code=1).err.startswith("\r0 rows\r")
 
 
 # --- Transient errors
 
-
-def ids_reply(*ids: str) -> Fault:
-    """Answer with rows that have these ids and nothing else, and a count of them."""
-    body = json.dumps([{"id": id_} for id_ in ids]).encode()
-    return http_reply(200, body, content_range=f"*/{len(ids)}")
-
-
-NO_ROWS = "The reply is not a JSON array of rows with ids"
-NO_ORDER = "The reply's rows are not in order, or not in the range asked for"
-NO_COUNT = "The reply lacks the count that was asked for"
-NO_REPLY = "No reply from 127.0.0.1 ("
+NO_ARRAY = "The reply is not a JSON array. Trying"
+NO_REPLY = "No usable reply from 127.0.0.1 ("
 FAULTS: dict[str, tuple[Fault, str]] = {  # what happens, and what the script says
-    "408": (http_reply(408), "HTTP 408 Request Timeout"),
-    "429": (http_reply(429, retry_after="7"), "HTTP 429 Too Many Requests"),
-    "500": (http_reply(500, b'{"message":"oops"}'), "Internal Server Error: oops"),
-    "502": (recorded("gateway: upstream is down"), "HTTP 502 Bad Gateway"),
-    "503": (recorded("database is down 0"), "terminating connection"),
-    "503 later": (recorded("database is down 1"), "PGRST001: no connection to the"),
-    "503 still": (recorded("database is down 2"), "refused Is the server running"),
-    "504": (http_reply(504, b"upstream request timeout"), "HTTP 504 Gateway Timeout"),
-    "520": (http_reply(520, b"error code: 520"), "HTTP 520"),
-    "crashed": (recorded("database crashed"), "HTTP 400 Bad Request"),
-    "57014": (recorded("statement timeout"), "canceling statement due to statement"),
-    "reset": (reset, f"{NO_REPLY}ReadError)"),
-    "closed": (socket.socket.close, f"{NO_REPLY}RemoteProtocolError: Server disc"),
-    "cut off": (cut_off(b'[{"id": "1"}, {"id": "2"}]'), f"{NO_REPLY}RemoteProtocolE"),
-    "hang": (hang(20), f"{NO_REPLY}ReadTimeout)"),
-    "half the JSON": (http_reply(200, b'[{"id": "1"}, {"id'), NO_ROWS),
-    "HTML": (http_reply(200, b"<html>Hello</html>"), NO_ROWS),
-    "an object": (http_reply(200, b"{}"), NO_ROWS),
-    "numbers": (http_reply(200, b"[1, 2, 3]"), NO_ROWS),
-    "no id": (http_reply(200, b'[{"id": "1"}, {"views": 1}]'), NO_ROWS),
-    "another order": (ids_reply(LASTS[1], LASTS[0]), NO_ORDER),
-    "a row twice": (ids_reply(LASTS[1], LASTS[1]), NO_ORDER),
-    "a row before": (ids_reply(LASTS[0]), NO_ORDER),
-    "a row behind": (ids_reply(LASTS[2]), NO_ORDER),
-    "no count": (http_reply(200, b"[]"), NO_COUNT),
-    "no body": (http_reply(200), NO_COUNT),
-    "an unknown count": (http_reply(200, b"[]", content_range="*/*"), NO_COUNT),
-    "rows, no count": (http_reply(200, b'[{"id":"%s"}]' % LASTS[1].encode()), NO_COUNT),
-    "none of 5,000": (
-        http_reply(200, b"[]", content_range="*/5000"),
-        "The reply is empty, although the server counts 5,000 rows",
+    "408": (http_reply(408), "HTTP 408 Request Timeout. Trying"),
+    "429": (http_reply(429, retry_after="7"), "HTTP 429 Too Many Requests. Trying"),
+    "500": (
+        http_reply(500, b'{"message":"oops"}'),
+        "HTTP 500 Internal Server Error: o",
     ),
+    "502": (recorded("gateway: upstream is down"), "HTTP 502 Bad Gateway. Trying"),
+    "503": (recorded("database is down 0"), "HTTP 503 Service Unavailable: terminatin"),
+    "503 later": (recorded("database is down 1"), "connection.: PGRST001: no connect"),
+    "503 still": (recorded("database is down 2"), "refused Is the server running on t"),
+    "504": (
+        http_reply(504, b"upstream request timeout"),
+        "HTTP 504 Gateway Timeout. T",
+    ),
+    "520": (http_reply(520, b"error code: 520"), "HTTP 520. Trying"),
+    "530": (http_reply(530, b"error code: 1016"), "HTTP 530. Trying"),
+    "crashed": (recorded("database crashed"), "HTTP 400 Bad Request. Trying"),
+    "57014": (recorded("statement timeout"), "to statement timeout: 57014. Trying"),
+    "57014 as 400": (
+        http_reply(400, b'{"code":"57014"}'),
+        "Bad Request: 57014. Trying",
+    ),
+    "reset": (reset, f"{NO_REPLY}ReadError). Trying"),
+    "closed": (socket.socket.close, f"{NO_REPLY}RemoteProtocolError: Server disconnec"),
+    "cut off": (cut_off(b'[{"id": "1"}]'), f"{NO_REPLY}RemoteProtocolError: peer clos"),
+    "hang": (hang(20), f"{NO_REPLY}ReadTimeout). Trying"),
+    "broken gzip": (
+        http_reply(200, b"[]", content_encoding="gzip"),
+        f"{NO_REPLY}DecodingError: Error -3 while decompressing",
+    ),
+    "no body": (http_reply(200), NO_ARRAY),
+    "half the JSON": (http_reply(200, b'[{"id": "1"}, {"id'), NO_ARRAY),
+    "HTML": (http_reply(200, b"<html>Hello</html>"), NO_ARRAY),
+    "an object": (http_reply(200, b"{}"), NO_ARRAY),
+    "null": (http_reply(200, b"null"), NO_ARRAY),
 }
-AT_PLACES: list[tuple[str, Place]] = [
-    *[(name, (1, 2)) for name in FAULTS],  # a counted page amid a range
-    *[(name, (1, 0)) for name in ("503", "reset", "HTML")],
-    *[(name, (1, -1)) for name in ("503", "reset", "HTML", "no count")],
-    *[(name, (COUNT, 0)) for name in ("503", "reset", "HTML", "no count")],
-]
 
 
-@pytest.mark.parametrize(("name", "where"), AT_PLACES)
+@pytest.mark.parametrize("number", [1, 2, "last"])
+@pytest.mark.parametrize("name", FAULTS)
 def test_a_transient_error_costs_one_request_and_nothing_else(
     name: str,
-    where: Place,
+    number: int | str,
     serve: Serve,
     extract: Extract,
     reference: list[bytes],
@@ -453,74 +466,89 @@ def test_a_transient_error_costs_one_request_and_nothing_else(
 ) -> None:
     if name == "hang":
         monkeypatch.setattr(script, "TIMEOUT", httpx.Timeout(0.4))
-    who, nth = where
     kept = [video for video in ROWS if not video["archived_at"]]
     rows = sum(LASTS[0] < video["id"] <= LASTS[1] for video in kept)
-    pages = 1 if who == COUNT else -(-rows // 10)
-    nth %= pages
+    pages = -(-rows // 10) + 1
+    failing = pages if isinstance(number, str) else number
     fault, words = FAULTS[name]
     server = serve(ROWS, max_rows=10)
-    fail(server, {(who, nth): fault})
+    fail(server, {(1, failing): fault})
     report, said = extract(server)
     assert undated() == reference
-    requests = by_reader(server)[who]
-    assert len(requests) == pages + 1
-    assert requests[nth].path == requests[nth + 1].path
-    assert requests[nth].counted == requests[nth + 1].counted
-    [line] = [line for line in said.splitlines() if "Trying again" in line]
-    assert words in line
-    assert line.startswith(("HTTP ", words))
+    paths = [request.path for request in sent_by(server, 1)]
+    assert len(paths) == pages + 1
+    assert paths[failing - 1] == paths[failing]
     seconds = 7 if name == "429" else 1
-    assert re.search(rf"[^.]\. Trying again in {seconds} s\.$", line)
-    assert waits == [pytest.approx(seconds, abs=0.1)]
-    assert "fewer than at the start" not in report
+    assert waits == [seconds]
+    [line] = said.splitlines()
+    assert words in line
+    assert line.startswith(("HTTP ", NO_REPLY, NO_ARRAY))
+    assert line.endswith(f". Trying again in {seconds} s.")
+    assert "fewer than counted" not in report
 
 
-def test_an_outage_of_all_readers_is_one_line_a_wait(
+def test_what_all_readers_meet_at_once_is_said_once_a_wait(
     serve: Serve, extract: Extract, reference: list[bytes], monkeypatch: Patch
 ) -> None:
-    """Though each fails in another way; all five fail at once, twice."""
+    """All four fail at once, twice."""
     monkeypatch.setattr("conftest.SPEED", 4)  # so that none is late on a busy machine
     server = serve(ROWS, max_rows=10)
-    all_are_there = threading.Barrier(5, timeout=10)
+    all_are_there = threading.Barrier(4, timeout=10)
 
-    def together(fault: Fault) -> Fault:
-        def wait_and_fail(sock: socket.socket) -> None:
-            all_are_there.wait()
-            fault(sock)
+    def fail_together(sock: socket.socket) -> None:
+        all_are_there.wait()
+        http_reply(503)(sock)
 
-        return wait_and_fail
-
-    faults: dict[Place, Fault] = {
-        (0, 0): together(recorded("database crashed")),
-        (1, 0): together(recorded("database is down 1")),
-        (2, 0): together(reset),
-        (3, 0): together(http_reply(502)),
-        (COUNT, 0): together(http_reply(504)),
-    }
-    faults |= {(who, 1): together(http_reply(503)) for who, _ in faults}
-    fail(server, faults)
+    fail(server, {(who, nth): fail_together for who in range(4) for nth in (1, 2)})
     assert announced(extract(server).err) == [1, 2]
     assert undated() == reference
+
+
+def test_what_was_said_is_said_again_after_the_wait_and_other_things_at_once(
+    capsys: Capture, waits: list[float], monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr("conftest.SPEED", 10)
+    shared: set[str] = set()
+
+    async def wait(problem: str, seconds: float, delay: float) -> None:
+        await asyncio.sleep(delay)
+        error = script.TransientError(problem, "")
+        await script.back_off(error, seconds, shared)
+
+    async def readers() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(wait("Down", 4, 0))
+            group.create_task(wait("Down", 4, 1))  # said by the first
+            group.create_task(wait("Lost", 4, 2))
+            group.create_task(wait("Down", 4, 12))  # the first waits no more
+
+    asyncio.run(readers())
+    assert capsys.readouterr().err.splitlines() == [
+        "Down. Trying again in 4 s.",
+        "Lost. Trying again in 4 s.",
+        "Down. Trying again in 4 s.",
+    ]
+    assert waits.count(4) == 4  # each for itself
 
 
 def test_connection_refused_while_the_server_restarts(
     serve: Serve, extract: Extract, reference: list[bytes], monkeypatch: Patch
 ) -> None:
     server = serve(ROWS, max_rows=10)
-    fail(server, {(2, 1): lambda sock: server.stop()})
+    fail(server, {(2, 2): lambda sock: server.stop()})
+    sleep = asyncio.sleep
     back: list[bool] = []
 
     async def wait(seconds: float) -> None:
-        if seconds > 3.5 and not back:
+        if seconds > 3 and not back:
             back.append(True)
             server.start()
-        await asyncio.sleep(seconds / SPEED)
+        await sleep(seconds / SPEED)
 
-    monkeypatch.setattr(script, "sleep", wait)
+    monkeypatch.setattr(asyncio, "sleep", wait)
     said = extract(server).err
     assert sorted(set(announced(said))) == [1, 2, 4]
-    assert "No reply from 127.0.0.1 (ConnectError: All connection attempts" in said
+    assert "No usable reply from 127.0.0.1 (ConnectError: All connection att" in said
     assert undated() == reference
 
 
@@ -529,58 +557,19 @@ def test_connection_refused_while_the_server_restarts(
     [("0", 1), ("7", 7), ("60", 60), ("3600", 60), ("soon", 1)],
 )
 def test_retry_after_is_obeyed_up_to_a_minute(
-    header: str, seconds: float, serve: Serve, extract: Extract, monkeypatch: Patch
+    header: str, seconds: float, serve: Serve, extract: Extract, waits: list[float]
 ) -> None:
-    waits = []
-
-    async def sleep(delay: float) -> None:
-        waits.append(delay)
-
-    monkeypatch.setattr(script, "sleep", sleep)
     server = serve(ROWS)
-    fail(server, {(3, 0): http_reply(503, retry_after=header)})
+    fail(server, {(3, 1): http_reply(503, retry_after=header)})
     assert announced(extract(server).err) == [seconds]
-    assert waits == [pytest.approx(seconds, abs=0.1)]
-
-
-def test_a_reader_shares_a_wait_that_is_on_unless_it_is_too_short_for_it(
-    monkeypatch: Patch, capsys: Capture
-) -> None:
-    clock, waits = [1000.0], []
-
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
-
-    monkeypatch.setattr(script, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(script, "sleep", sleep)
-    client: Any = None  # a wait needs none
-    table = script.VideoTable(client)
-
-    def fail_at(second: float, seconds: float, retry_after: float = 0) -> None:
-        clock[0] = 1000 + second
-        error = script.TransientError(f"At {second} s", "", retry_after)
-        asyncio.run(table.back_off(error, seconds))
-
-    fail_at(0, 4)
-    fail_at(1, 4)  # shares the first wait, for 3 s
-    fail_at(2, 1)  # shares it, too, for 2 s
-    fail_at(3, 1, retry_after=6)  # can't
-    fail_at(5, 1)  # shares that of 6 s, for 4 s
-    fail_at(8, 1, retry_after=4)  # shares it, too, but is asked to wait for longer
-    fail_at(9, 2, retry_after=1)  # all are over; no server makes a wait shorter
-    assert capsys.readouterr().err.splitlines() == [
-        "At 0 s. Trying again in 4 s.",
-        "At 3 s. Trying again in 6 s.",
-        "At 9 s. Trying again in 2 s.",
-    ]
-    assert waits == [4, 3, 2, 6, 4, 4, 2]
+    assert waits == [seconds]
 
 
 def test_the_waits_grow_and_begin_again_with_each_page(
     serve: Serve, extract: Extract
 ) -> None:
     server = serve(ROWS, max_rows=10)
-    fail(server, {(1, nth): http_reply(503) for nth in (0, 1, 2, 3, 5, 6, 7, 8)})
+    fail(server, {(1, nth): http_reply(503) for nth in (1, 2, 3, 4, 6, 7, 8, 9)})
     assert announced(extract(server).err) == [1, 2, 4, 8, 1, 2, 4, 8]
 
 
@@ -588,32 +577,31 @@ def test_the_waits_grow_and_begin_again_with_each_page(
     ("fault", "words"),
     [
         (recorded("database is down 2"), "PGRST000: connection to server"),
-        (recorded("database crashed"), "Error: HTTP 400 Bad Request. Gave up"),
-        (reset, "Error: No reply from 127.0.0.1 (ReadError). Gave up"),
+        (recorded("database crashed"), "Error: HTTP 400 Bad Request."),
+        (reset, "Error: No usable reply from 127.0.0.1 (ReadError)."),
     ],
 )
 def test_a_server_that_stays_down_is_asked_five_times(
     fault: Fault, words: str, serve: Serve, fails: Fails, waits: list[float]
 ) -> None:
     server = serve(ROWS)
-    server.fault_for = lambda request: fault
+    fail_always(server, fault)
     said = fails(server)
-    attempts = [len(requests) for requests in by_reader(server).values()]
-    assert max(attempts) == 5
+    assert max(len(sent_by(server, quarter)) for quarter in range(4)) == 5
     assert sorted(set(announced(said))) == [1, 2, 4, 8]
     assert words in said
-    assert ". Gave up after 5 attempts.\nCheck SUPABASE_URL and this machine's" in said
-    assert max(waits) == pytest.approx(8, abs=0.1)
+    assert ".\nCheck SUPABASE_URL and this machine's" in said
+    assert max(waits) == 8
 
 
 def test_a_statement_timeout_that_stays_is_no_outage(
     serve: Serve, fails: Fails
 ) -> None:
     server = serve(ROWS)
-    server.fault_for = lambda request: recorded("statement timeout")
+    fail_always(server, recorded("statement timeout"))
     said = fails(server)
     assert sorted(set(announced(said))) == [1, 2, 4, 8]
-    assert ": 57014. Gave up after 5 attempts.\nThe database took longer" in said
+    assert ": 57014.\nThe database took longer" in said
     assert "has an index, or give the key's role a longer\nstatement_timeout.\n" in said
 
 
@@ -635,7 +623,7 @@ def test_a_refusal_is_final_at_once(
     name: str, words: str, serve: Serve, fails: Fails, waits: list[float]
 ) -> None:
     server = serve(10)
-    server.fault_for = lambda request: recorded(name)
+    fail_always(server, recorded(name))
     message = fails(server)
     assert words in message
     assert "..\n" not in message
@@ -651,7 +639,7 @@ def test_a_key_that_can_not_be_decoded_may_be_one_for_another_stack(
     serve: Serve, fails: Fails
 ) -> None:
     server = serve(10)
-    server.fault_for = lambda request: recorded("token with a bad signature")
+    fail_always(server, recorded("token with a bad signature"))
     message = fails(server)
     assert "wrong key type: PGRST301: None of the keys was able to decode" in message
     assert ".\nCheck that SUPABASE_SECRET_KEY belongs to the project of" in message
@@ -673,18 +661,29 @@ def test_other_refusals_are_final_too(
     status: int, body: bytes, words: str, serve: Serve, fails: Fails
 ) -> None:
     server = serve(10)
-    server.fault_for = lambda request: http_reply(status, body)
+    fail_always(server, http_reply(status, body))
     assert words in fails(server)
 
 
 def test_a_final_fault_in_one_range_ends_the_others(serve: Serve, fails: Fails) -> None:
     server = serve(ROWS, max_rows=10)
     server.fault_for = lambda request: (
-        recorded("expired token") if reader(request) == 1 else hang(20)
+        recorded("expired token") if reader_of(request) == 1 else hang(20)
     )
     started = time.monotonic()
     assert "JWT expired" in fails(server)
     assert time.monotonic() - started < 5
+
+
+def test_of_several_failures_the_first_is_told(monkeypatch: Patch) -> None:
+    async def fail_at_once(client: Any, after: str, *others: Any) -> None:
+        raise script.Failure(after, "")
+
+    monkeypatch.setattr(script, "read_range", fail_at_once)
+    dataset = script.Dataset([], 42)
+    with pytest.raises(script.Failure) as failure:
+        asyncio.run(script.read_table("http://127.0.0.1:9", "key", dataset))
+    assert failure.value.problem == NIL
 
 
 def test_what_the_server_says_is_one_line_that_can_not_show_the_key(
@@ -695,13 +694,13 @@ def test_what_the_server_says_is_one_line_that_can_not_show_the_key(
     for length in range(416, 436, 2):  # until the last key no longer fits
         text = f"no\r\n\tkey {secret} " + "x " * (length // 2) + secret
         body = json.dumps({"message": text}).encode()
-        server.fault_for = lambda request, body=body: http_reply(400, body)  # type: ignore[misc]
+        fail_always(server, http_reply(400, body))
         message = fails(server)
         assert "Error: HTTP 400 Bad Request: no key [key] x x x" in message
         assert secret[:9] not in message
         assert len(message.splitlines()[0]) <= len("Error: .") + 500
     reply = f"{secret}\r\n\r\n".encode()  # in place of the status line
-    server.fault_for = lambda request: lambda sock: sock.sendall(reply)
+    fail_always(server, lambda sock: sock.sendall(reply))
     message = fails(server)
     assert "[key]" in message
     assert secret not in message
@@ -714,7 +713,7 @@ def test_a_redirect_is_an_error_and_takes_the_key_nowhere(
     for status in (301, 302, 303, 307, 308):
         location = f"{other.url}/rest/v1/scraped_videos"
         redirect = http_reply(status, location=location)
-        server.fault_for = lambda request, fault=redirect: fault  # type: ignore[misc]
+        fail_always(server, redirect)
         message = fails(server)
         assert f"HTTP {status} " in message
         assert f": a redirect to {location} is not followed.\n" in message
@@ -723,7 +722,7 @@ def test_a_redirect_is_an_error_and_takes_the_key_nowhere(
 
 def test_a_key_that_sees_no_rows(serve: Serve, fails: Fails) -> None:
     server = serve(10)
-    server.fault_for = lambda request: recorded("row-level security hides every row")
+    fail_always(server, recorded("row-level security hides every row"))
     message = fails(server)
     assert "Error: No rows came from the table scraped_videos.\nCheck that" in message
     assert "a publishable (anon) key may see none" in flat(message)
@@ -758,9 +757,7 @@ def test_it_waits_longer_than_a_query_may_take_speaks_http_1_1_and_follows_nothi
     monkeypatch.setattr(httpx, "AsyncClient", Recorder)
     session = asyncio.run(script.connect("http://127.0.0.1:9", "key")).session
     assert isinstance(session, Recorder)
-    assert session.timeout == script.TIMEOUT
-    assert session.timeout.read
-    assert session.timeout.read > 8
+    assert all(8 < (time or inf) <= 60 for time in session.timeout.as_dict().values())
     assert not options.get("http2")
     assert not session.follow_redirects
 
@@ -768,7 +765,9 @@ def test_it_waits_longer_than_a_query_may_take_speaks_http_1_1_and_follows_nothi
 @pytest.mark.parametrize(
     "setting",
     [
-        *["ALL_PROXY=socks5://localhost:1", "HTTPS_PROXY=foo://x", "NO_PROXY=fd00::/8"],
+        "ALL_PROXY=socks5://localhost:1",
+        "HTTPS_PROXY=foo://x",
+        "NO_PROXY=fd00::/8",
         "SSL_CERT_FILE=/nowhere",
     ],
 )
@@ -776,5 +775,10 @@ def test_a_proxy_or_certificates_that_can_not_be_used(
     setting: str, serve: Serve, extract: Extract, monkeypatch: Patch
 ) -> None:
     monkeypatch.setenv(*setting.split("="))
-    said = extract(serve(10), code=2).err
+    server = serve(10)
+    said = extract(server, code=2).err
     assert said.startswith("Error: The HTTP client can't be set up: ")
+    assert (
+        "\nCheck HTTPS_PROXY, the other *_PROXY settings and SSL_CERT_FILE in" in said
+    )
+    assert server.requests == []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import OUTPUT, Extract, Patch, Serve, make_sample, row
+from conftest import OUTPUT, Extract, Patch, Serve, flat, make_sample, row
 from sample_videos import sample_videos
 
 import extract_training_data as script
@@ -20,49 +20,57 @@ LACKING = list(script.inputs_of({}))[2:]  # all but views and duration
 # --- Rows
 
 
-def rows(*unknown: tuple[int, str], counted: int = 0, **dropped: int) -> list[str]:
-    """Return the lines on rows.
-
-    Of the samples, so many lack each of these inputs (with blanks between); the reasons
-    for which rows are dropped are given with underscores.
-    """
-    reasons = Counter({name.replace("_", " "): n for name, n in dropped.items()})
-    data = script.Dataset([], 42, dropped=reasons, rows_at_start=counted)
-    for count, names in unknown:
-        for _ in range(count):
-            digest = len(data.samples).to_bytes(32, "big")
-            data.samples[digest] = make_sample(digest, unknown=tuple(names.split()))
-    return list(script.row_lines(data))
+def lines_on_rows(
+    unknown: list[tuple[str, ...]],
+    counted: int | None = None,
+    dropped: dict[str, int] | None = None,
+) -> list[str]:
+    """Return the lines on rows for samples that lack these inputs, one tuple a sample."""
+    data = script.Dataset([], 42, dropped=Counter(dropped or {}))
+    data.rows_counted = data.rows_read() + len(unknown) if counted is None else counted
+    for number, names in enumerate(unknown):
+        digest = number.to_bytes(32, "big")
+        data.samples[digest] = make_sample(digest, unknown=names)
+    return "\n".join(script.row_lines(data)).split("\n")
 
 
 def test_the_rows_of_the_real_table() -> None:
-    lines = rows((7358, ""), counted=7389, without_duration=12, without_views=19)
-    assert lines == [
+    dropped = {"without duration": 12, "without views": 19}
+    assert lines_on_rows([()] * 7358, counted=7389, dropped=dropped) == [
         "Read 7,389 rows, used 7,358.",
         "Dropped: 19 without views, 12 without duration.",
         "Unknown: nothing.",
     ]
 
 
-def test_nothing_dropped_and_how_many_fewer_than_at_the_start() -> None:
-    assert rows((1000, ""), counted=2234) == [
+def test_nothing_dropped_and_how_many_fewer_than_counted() -> None:
+    assert lines_on_rows([()] * 1000, counted=2234) == [
         "Read 1,000 rows, used 1,000.",
         "Dropped: none.",
-        "1,234 fewer than at the start: archived or deleted since.",
+        "1,234 fewer than counted at the start: archived or deleted since, or their id is",
+        "no uuid.",
         "Unknown: nothing.",
     ]
-    assert rows((10, ""), counted=11)[2].startswith("1 fewer than at the start: ")
+    assert lines_on_rows([()] * 10, counted=11)[2].startswith("1 fewer than counted")
     for counted in (9, 10):  # rows may also have been added
-        assert len(rows((10, ""), counted=counted)) == 3
+        assert len(lines_on_rows([()] * 10, counted=counted)) == 3
+
+
+def test_rows_that_were_not_counted() -> None:
+    data = script.Dataset([], 42, samples={b"": make_sample()})
+    said = "The server did not count the rows: it took too long, or refused."
+    assert list(script.row_lines(data))[2] == said
 
 
 def test_what_is_unknown_is_a_share_of_the_videos_the_largest_first() -> None:
-    lines = rows((19, "uploaded_at followers"), (449, "followers"), (532, ""))
+    unknown = [("uploaded_at", "followers")] * 19 + [("followers",)] * 449
+    lines = lines_on_rows(unknown + [()] * 532)
     assert lines[2:] == ["Unknown: followers 46.8%, uploaded_at 1.9%."]
 
 
 def test_an_input_that_more_than_90_percent_lack_is_asked_about() -> None:
-    lines = rows((900, "likes uploaded_at"), (99, ""), (1, "likes"))
+    unknown = [("likes", "uploaded_at")] * 900 + [("likes",)]
+    lines = lines_on_rows(unknown + [()] * 99)
     assert lines[2:] == [
         "Unknown: likes 90.1%, uploaded_at 90.0%.",
         "90.1% lack likes. Did something before this script stop filling it?",
@@ -70,11 +78,12 @@ def test_an_input_that_more_than_90_percent_lack_is_asked_about() -> None:
 
 
 def test_all_that_can_be_unknown_or_dropped_fits() -> None:
-    many = {"without_views": 999_999, "without_duration": 999_999, "duplicated": 99_999}
-    lines = rows((99, " ".join(LACKING)), counted=99_999_999, **many)
-    assert len(lines) == 4 + len(LACKING)
-    assert max(map(len, "\n".join(lines).split("\n"))) <= 80
-    assert all(f" {name} 100.0%" in lines[3].replace("\n", " ") for name in LACKING)
+    reasons = ("without views", "without duration", "duplicated")
+    dropped = dict.fromkeys(reasons, 999_999)
+    lines = lines_on_rows([tuple(LACKING)] * 9, counted=99_999_999, dropped=dropped)
+    assert max(map(len, lines)) <= 80
+    text = flat("\n".join(lines))
+    assert all(f" {name} 100.0%" in text for name in LACKING)
 
 
 # --- Tiers
