@@ -104,9 +104,7 @@ MOSTLY_UNKNOWN = 0.9  # an input that a larger share of the videos lacks is repo
 LINE_WIDTH = 80  # columns
 BAR_WIDTH = 25  # columns
 
-URL_FORM = re.compile(  # no part of a host's name is longer than 63
-    r"https?://[\w-]{1,63}(\.[\w-]{1,63})*(:\d+)?(/[\w./~-]*)?", re.ASCII
-)
+URL_FORM = re.compile(r"https?://[\w-]+(\.[\w-]+)*(:\d+)?(/[\w./~-]*)?", re.ASCII)
 KEY_FORM = re.compile(r"[\w.-]+", re.ASCII)  # sb_secret_..., or a JWT
 THIS_MACHINE = ("localhost", "127.0.0.1")
 
@@ -487,19 +485,19 @@ async def connect(url: str, key: str) -> AsyncPostgrestClient:
     try:
         # Left out, the HTTP client would use HTTP/2, with which users report dropped
         # connections (supabase-py #1064), follow redirects, which could take the key
-        # elsewhere, and wait for up to 120 s. The client's retries would multiply ours.
+        # elsewhere, and wait for up to 120 s.
         http = httpx.AsyncClient(
             timeout=TIMEOUT, event_hooks={"response": [check_reply]}
         )
-        options = AsyncClientOptions(httpx_client=http, postgrest_client_retry=False)
-        client = await acreate_client(url, key, options)
-        return client.postgrest
     except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
         raise UsageError(
             f"The HTTP client can't be set up: {error}",
             "Check HTTPS_PROXY, the other *_PROXY settings and SSL_CERT_FILE in the "
-            "environment, and the port in SUPABASE_URL.",
+            "environment.",
         ) from None
+    # The client's own retries would multiply ours.
+    options = AsyncClientOptions(httpx_client=http, postgrest_client_retry=False)
+    return (await acreate_client(url, key, options)).postgrest
 
 
 # --- Requests that fail
@@ -717,8 +715,8 @@ def wrapped(text: str) -> str:
 def read_settings(environ: Mapping[str, str]) -> tuple[str, str]:
     """Return the project's URL and key: from `environ`, else .env.local, else .env.
 
-    Warns of plain http to another machine. Raises UsageError for a setting that is
-    missing or malformed. No message shows a value, which may be the key in the wrong place.
+    Raises UsageError for a setting that is missing or malformed. No message shows a
+    value, which may be the key in the wrong place.
     """
     sources: list[Mapping[str, str | None]] = [environ]
     for path in ENV_FILES:
@@ -741,7 +739,7 @@ def read_settings(environ: Mapping[str, str]) -> tuple[str, str]:
     url = find("SUPABASE_URL", "NEXT_PUBLIC_SUPABASE_URL")
     key = find("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY")
     wrong = []
-    if not URL_FORM.fullmatch(url):
+    if not is_project_url(url):
         wrong.append("SUPABASE_URL")
     if not KEY_FORM.fullmatch(key):
         wrong.append("SUPABASE_SECRET_KEY")
@@ -754,11 +752,31 @@ def read_settings(environ: Mapping[str, str]) -> tuple[str, str]:
             "Copy .env.example to .env and fill it in, or set them in the environment."
             f"\n.env.local and .env are looked for in {HERE}",
         )
-    address = urlsplit(url)
-    if address.scheme == "http" and address.hostname not in THIS_MACHINE:
-        say("Warning: SUPABASE_URL is plain http: others can read the key on its way.")
     # The dashboard also shows the URL with the path that the client will add.
     return url.rstrip("/").removesuffix("/rest/v1"), key
+
+
+def is_project_url(text: str) -> bool:
+    """Return whether text looks like a project's URL and the HTTP client can use it."""
+    if not URL_FORM.fullmatch(text):
+        return False
+    try:
+        return bool(httpx.URL(text).host) and urlsplit(text).port != 0
+    except (ValueError, httpx.InvalidURL):  # for 192.168.0.256, xn--a, port 70000
+        return False
+
+
+def setting_warnings(url: str, key: str) -> Iterator[str]:
+    """Yield what a person should know of settings that can be used."""
+    address = urlsplit(url)
+    if address.scheme == "http" and address.hostname not in THIS_MACHINE:
+        yield "SUPABASE_URL is plain http: others can read the key on its way."
+    if key.startswith("sb_publishable_"):
+        yield (
+            "This is a publishable key. Row-level security may show it only a part of "
+            "the table, and the training set would be made from that part. Use a "
+            "secret key (sb_secret_...)."
+        )
 
 
 def read_baseline(path: Path) -> tuple[dict[str, Any], list[float]]:
@@ -868,6 +886,8 @@ def run(arguments: argparse.Namespace) -> None:
     url, key = read_settings(os.environ)
     baseline, thresholds = read_baseline(arguments.baseline)
     target = resolve_output(arguments.output)
+    for warning in setting_warnings(url, key):
+        say(wrapped(f"Warning: {warning}"))
 
     dataset = Dataset(thresholds, arguments.seed)
     asyncio.run(read_table(url, key, dataset))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import OUTPUT, ROOT, Capture, Extract, Patch, Serve, written
+from conftest import OUTPUT, ROOT, Extract, Patch, Serve, written
 
 import extract_training_data as script
 
@@ -85,18 +85,20 @@ def test_a_port_and_a_path_are_kept(url: str) -> None:
     assert read(SUPABASE_URL=url, SUPABASE_SECRET_KEY="a.B_c-9") == (url, "a.B_c-9")
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        *["", "  ", "abcdefgh.supabase.co", "https://", "https:///rest", KEY],
-        *["ftp://a.supabase.co", "https://a b.supabase.co", "https://a..supabase.co"],
-        *[f"https://{'a' * 64}.supabase.co", f"https://a.{'b' * 64}"],
-        *["https://\u00e4.supabase.co", "https://a.supabase.co:port"],
-        *["https://a.supabase.co?apikey=1", "https://a.supabase.co/#settings"],
-        *["postgresql://postgres:secret@a.co:5432/postgres", "https://me:secret@a.co"],
-    ],
-)
-def test_a_url_that_is_none(url: str) -> None:
+# fmt: off
+NO_URLS = [
+    "", "  ", "abcdefgh.supabase.co", "https://", "https:///rest", KEY,
+    "ftp://a.supabase.co", "https://a b.supabase.co", "https://a..supabase.co",
+    "https://\u00e4.supabase.co", "https://xn--a.supabase.co",
+    "http://192.168.0.256:8000", "https://a.co:port", "https://a.co:70000",
+    "https://a.supabase.co?apikey=1", "https://a.supabase.co/#settings",
+    "postgresql://postgres:secret@a.co:5432/postgres", "https://me:secret@a.co",
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("url", NO_URLS)
+def test_what_is_no_url_of_a_project(url: str) -> None:
     with pytest.raises(script.UsageError) as error:
         read(SUPABASE_URL=url, SUPABASE_SECRET_KEY=KEY)
     assert error.value.problem == "Missing or malformed: SUPABASE_URL"
@@ -149,18 +151,24 @@ def test_an_env_file_that_may_not_be_read(monkeypatch: Patch) -> None:
     "host",
     ["abc.supabase.co", "192.168.0.7:8000", "localhost.example.com", "127.0.0.10"],
 )
-def test_plain_http_to_another_machine_is_warned_of(host: str, capsys: Capture) -> None:
-    for url in (f"http://{host}", f"https://{host}"):
-        assert read(SUPABASE_URL=url, SUPABASE_SECRET_KEY=KEY) == (url, KEY)
-    said = capsys.readouterr().err
-    assert said.startswith("Warning: SUPABASE_URL is plain http")
-    assert said.count("Warning") == 1
+def test_plain_http_to_another_machine_is_warned_of(host: str) -> None:
+    [warning] = script.setting_warnings(f"http://{host}", KEY)
+    assert warning.startswith("SUPABASE_URL is plain http")
+    assert list(script.setting_warnings(f"https://{host}", KEY)) == []
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:54321", "127.0.0.1:54321"])
-def test_plain_http_to_this_machine_is_fine(host: str, capsys: Capture) -> None:
-    read(SUPABASE_URL=f"http://{host}/rest/v1", SUPABASE_SECRET_KEY=KEY)
-    assert capsys.readouterr().err == ""
+def test_plain_http_to_this_machine_is_fine(host: str) -> None:
+    assert list(script.setting_warnings(f"http://{host}", KEY)) == []
+
+
+def test_a_publishable_key_is_warned_of(serve: Serve, extract: Extract) -> None:
+    server = serve(10, key="sb_publishable_local")
+    report, said = extract(server)
+    assert said.startswith("Warning: This is a publishable key. Row-level security may")
+    assert said.count("\n") == 3  # wrapped, with nothing else
+    assert "Warning" not in report
+    assert written()["trainSet"]["count"] == 8
 
 
 def test_the_example_holds_the_settings_and_no_values(home: Path) -> None:
