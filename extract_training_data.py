@@ -48,7 +48,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import pairwise
-from math import isfinite
+from math import inf
 from pathlib import Path
 from statistics import fmean
 from time import monotonic
@@ -784,44 +784,46 @@ def read_baseline(path: Path) -> tuple[dict[str, Any], list[float]]:
 
     Raises UsageError for a file that can't be read, or whose tiers make no sense.
     """
-    problem = ""
     try:
         baseline = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise baseline_error(path, f"{error.strerror}") from None
+    except ValueError as error:
+        raise baseline_error(path, f"it is not JSON: {error}") from None
+    try:
         entries = sorted(baseline["virality_tiers"], key=lambda entry: entry["tier"])
         minima = [entry["weighted_score_threshold"]["min"] for entry in entries]
-        if [entry["tier"] for entry in entries] != TIERS:
-            problem = "its tiers are not 1 to 5, once each"
-        elif not all(isfinite(low) for low in minima):
-            problem = "its thresholds are not all finite numbers"
-        elif minima != sorted(set(minima)):
-            problem = "its thresholds do not ascend with the tiers"
-    except OSError as error:
-        problem = f"{error.strerror}"
-    except ValueError as error:
-        problem = f"it is not JSON: {error}"
     except (KeyError, TypeError):
-        problem = (
-            "it needs virality_tiers, each with tier, weighted_score_threshold.min"
-        )
-    if problem:
-        raise UsageError(
-            f"The baseline {path} can't be used: {problem}",
-            "Restore the one that came with the script, or name one with --baseline.",
-        )
+        needed = "virality_tiers, each with tier and weighted_score_threshold.min"
+        raise baseline_error(path, f"it needs {needed}") from None
+    if [entry["tier"] for entry in entries] != TIERS:
+        raise baseline_error(path, "its tiers are not 1 to 5, once each")
+    if not all(isinstance(low, int | float) and -inf < low < inf for low in minima):
+        raise baseline_error(path, "its thresholds are not all finite numbers")
+    if minima != sorted(set(minima)):
+        raise baseline_error(path, "its thresholds do not ascend with the tiers")
     return baseline | {"virality_tiers": entries}, minima[1:]
+
+
+def baseline_error(path: Path, cause: str) -> UsageError:
+    """Return what to raise for a baseline that can't be used."""
+    return UsageError(
+        f"The baseline {path} can't be used: {cause}",
+        "Restore the one that came with the script, or name one with --baseline.",
+    )
 
 
 def resolve_output(path: Path) -> Path:
     """Return the file to write, links followed. Raises UsageError if it can't be one."""
-    target = Path(os.path.realpath(path))
     try:
+        target = Path(os.path.realpath(path))
         if target.exists() and not target.is_file():
             raise UsageError(f"--output {path} is a folder or a device", "Name a file.")
         with tempfile.TemporaryFile(dir=target.parent):
             return target  # a file can be made there
     except OSError as error:
         raise UsageError(
-            f"Can't write to the folder {target.parent}: {error.strerror}",
+            f"Can't make a file in the folder of {path}: {error.strerror}",
             "Name a file in another place with --output.",
         ) from None
 

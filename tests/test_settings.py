@@ -247,7 +247,7 @@ TIERS, THRESHOLDS = (
     "its thresholds do not ascend with the tiers",
 )
 FINITE = "its thresholds are not all finite numbers"
-ENTRIES = "it needs virality_tiers, each with tier, weighted_score_threshold.min"
+ENTRIES = "it needs virality_tiers, each with tier and weighted_score_threshold.min"
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ ENTRIES = "it needs virality_tiers, each with tier, weighted_score_threshold.min
         ({}, ENTRIES),
         (baseline(weighted_score_threshold={}), ENTRIES),
         (baseline(weighted_score_threshold=None), ENTRIES),
-        (threshold("0.3"), ENTRIES),
+        (threshold("0.3"), FINITE),
         ({"virality_tiers": baseline()["virality_tiers"][:4]}, TIERS),
         (baseline(tier=4), TIERS),
         (baseline(tier=2), TIERS),
@@ -271,6 +271,7 @@ ENTRIES = "it needs virality_tiers, each with tier, weighted_score_threshold.min
         (threshold(math.nan), FINITE),
         (threshold(math.inf, 5), FINITE),
         (threshold(-math.inf, 1), FINITE),
+        (threshold(10**400), THRESHOLDS),
     ],
 )
 def test_a_baseline_that_is_wrong(content: Any, problem: str) -> None:
@@ -298,11 +299,14 @@ def test_a_baseline_that_is_not_there(path: str, problem: str) -> None:
 # --- The output
 
 
+FOLDER = "Can't make a file in the folder of"
+
+
 @pytest.mark.parametrize(
     ("path", "problem"),
     [
-        ("nowhere/a.json", "{folder}/nowhere: No such file or directory"),
-        (f"{OUTPUT}/a.json", "{folder}/training-data.json: Not a directory"),
+        ("nowhere/a.json", f"{FOLDER} nowhere/a.json: No such file or directory"),
+        (f"{OUTPUT}/a.json", f"{FOLDER} {OUTPUT}/a.json: Not a directory"),
         (".", "--output . is a folder or a device"),
         (os.devnull, f"--output {os.devnull} is a folder or a device"),
     ],
@@ -311,10 +315,16 @@ def test_an_output_that_can_not_be_written(path: str, problem: str) -> None:
     OUTPUT.write_text("earlier")
     with pytest.raises(script.UsageError) as error:
         script.resolve_output(Path(path))
-    folder = f"Can't write to the folder {Path.cwd()}"
-    assert error.value.problem == problem.format(folder=folder)
+    assert error.value.problem == problem
     assert error.value.advice.startswith("Name a file")
     assert os.listdir() == [OUTPUT.name]
+
+
+def test_a_folder_in_which_no_file_can_be_made() -> None:
+    """The one with the process's open files can be listed, even by root."""
+    assert os.listdir("/dev/fd")
+    with pytest.raises(script.UsageError, match="^.*in the folder of /dev/fd/a.json: "):
+        script.resolve_output(Path("/dev/fd/a.json"))
 
 
 def test_an_output_in_a_folder_that_may_not_be_entered(monkeypatch: Patch) -> None:
@@ -322,8 +332,20 @@ def test_an_output_in_a_folder_that_may_not_be_entered(monkeypatch: Patch) -> No
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "exists", forbid)
-    with pytest.raises(script.UsageError, match=": Permission denied"):
+    with pytest.raises(
+        script.UsageError, match="training-data.json: Permission denied"
+    ):
         script.resolve_output(OUTPUT)
+
+
+def test_a_working_folder_that_was_deleted(serve: Serve, extract: Extract) -> None:
+    Path.cwd().rmdir()
+    server = serve(10)
+    said = extract(server, code=2).err
+    assert said.startswith(
+        f"Error: {FOLDER} {OUTPUT}: No such file or directory.\nName"
+    )
+    assert server.requests == []
 
 
 @pytest.mark.parametrize(

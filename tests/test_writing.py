@@ -1,5 +1,6 @@
 """Writing: the exact form of the file, and that it appears whole or not at all."""
 
+import errno
 import json
 import os
 import random
@@ -14,6 +15,7 @@ import pytest
 from conftest import (
     OUTPUT,
     Extract,
+    Fails,
     Output,
     Patch,
     Serve,
@@ -227,6 +229,23 @@ def test_a_full_disk_is_said(serve: Serve, extract: Extract) -> None:
     ]
     assert OUTPUT.read_text() == "earlier"
     assert os.listdir() == [OUTPUT.name]
+
+
+@pytest.mark.parametrize("code", [errno.EBUSY, errno.EACCES])
+def test_a_file_that_can_not_be_replaced(
+    code: int, serve: Serve, fails: Fails, monkeypatch: Patch
+) -> None:
+    """EBUSY comes from a file that is mounted alone into a container."""
+
+    def refuse(path: Path, target: Path) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    assert fails(serve(50)).splitlines() == [
+        f"Error: Can't write {OUTPUT.resolve()}: {os.strerror(code)}.",
+        "Name a file in another place with --output, or make room if the disk is full.",
+        "Nothing was written.",
+    ]
 
 
 def test_ctrl_c_while_it_writes(
