@@ -86,6 +86,7 @@ ID_BORDERS = [  # of equal ranges, as random uuids are spread evenly
 TIMEOUT = httpx.Timeout(30, connect=10)  # seconds; Supabase cancels a query after 8
 RETRY_WAITS = (1, 2, 4, 8)  # seconds before the second to the fifth attempt
 MAX_RETRY_AFTER = 60  # seconds; a server that asks for more gets 60
+MAX_MESSAGE = 500  # characters of what a server says
 
 MAX_NUMBER = 2**63  # every bigint is smaller
 MAX_DIGITS = 19  # of a number that comes as text; enough for every bigint
@@ -107,17 +108,6 @@ BAR_WIDTH = 25  # columns
 URL_FORM = re.compile(r"https?://[\w-]+(\.[\w-]+)*(:\d+)?(/[\w./~-]*)?", re.ASCII)
 KEY_FORM = re.compile(r"[\w.-]+", re.ASCII)  # sb_secret_..., or a JWT
 THIS_MACHINE = ("localhost", "127.0.0.1")
-
-SETTINGS_ADVICE = """Check that SUPABASE_URL and SUPABASE_SECRET_KEY belong to the same project, that
-the key may read the table scraped_videos (a secret key may), and that the table
-has the columns in README.md. The environment wins over .env.local and .env."""
-LOCAL_KEY_ADVICE = """Check that SUPABASE_SECRET_KEY belongs to the project of SUPABASE_URL. A local
-stack may want its legacy service_role key, as SUPABASE_SERVICE_ROLE_KEY."""
-OUTAGE_ADVICE = """Check SUPABASE_URL and this machine's connection. A paused project can be
-restored in the dashboard; https://status.supabase.com shows outages."""
-SLOW_DATABASE_ADVICE = """The database took longer for a page or a count than its statement timeout
-allows. Check that the column id has an index, or give the key's role a longer
-statement_timeout."""
 
 
 class Failure(Exception):
@@ -525,12 +515,26 @@ def not_an_array() -> TransientError:
     )
 
 
+OUTAGE_ADVICE = (
+    "Check SUPABASE_URL, this machine's connection, and HTTPS_PROXY and the other "
+    "*_PROXY settings in the environment. A paused project can be restored in the "
+    "dashboard; https://status.supabase.com shows outages."
+)
+
+
 def request_error(error: httpx.RequestError) -> Failure:
     """Return what to raise for a request without a usable reply."""
     # httpx gives a timeout no text, and doesn't name the host in any.
     kind = f"{type(error).__name__}: {error}".removesuffix(": ")
     problem = f"No usable reply from {error.request.url.host} ({kind})"
     problem = one_line(problem, error.request)
+    if "CERTIFICATE_VERIFY_FAILED" in kind:
+        return Failure(
+            problem,
+            "If a proxy or a self-hosted Supabase has a certificate of its own, let "
+            "SSL_CERT_FILE in the environment name the file with the certificate of "
+            "the authority that signed it (PEM).",
+        )
     return TransientError(problem, OUTAGE_ADVICE)
 
 
@@ -540,18 +544,21 @@ def http_error(response: httpx.Response) -> Failure:
     try:
         body = response.json()
     except ValueError:  # a gateway's HTML or plain text
-        body = {}
+        body = None
     fields = body if isinstance(body, dict) else {}
-    parts = [f"HTTP {status} {response.reason_phrase}"]
-    for name in ("message", "code", "details", "hint"):
-        if fields.get(name):
-            parts.append(str(fields[name]))
-    if response.has_redirect_location:
-        parts.append(f"a redirect to {response.headers['location']} is not followed")
-    problem = one_line(": ".join(parts), response.request)
-
     code = fields.get("code")
-    slow = code == "57014"  # PostgreSQL's statement timeout
+    parts = [
+        f"HTTP {status} {response.reason_phrase}".strip(),
+        fields.get("message") or fields.get("error") or fields.get("msg"),
+        code,
+        fields.get("details"),
+        fields.get("hint"),
+    ]
+    if response.has_redirect_location:
+        parts.append(f"not followed: a redirect to {response.headers['location']}")
+    problem = one_line(": ".join(str(part) for part in parts if part), response.request)
+
+    slow = code == "57014" or status == 544  # PostgreSQL's limit, or the gateway's
     crashed = status == 400 and code == ""  # what PostgREST says if PostgreSQL crashes
     if slow or crashed or status in (408, 429) or status >= 500:
         retry_after = number(response.headers.get("retry-after")) or 0
@@ -560,14 +567,70 @@ def http_error(response: httpx.Response) -> Failure:
             advice=SLOW_DATABASE_ADVICE if slow else OUTAGE_ADVICE,
             retry_after=min(retry_after, MAX_RETRY_AFTER),
         )
-    advice = LOCAL_KEY_ADVICE if code == "PGRST301" else SETTINGS_ADVICE
-    return Failure(problem, advice)
+    return Failure(problem, refusal_advice(status, code))
+
+
+SLOW_DATABASE_ADVICE = (
+    "The database needs longer for a page than it may take. Check that the column id "
+    "has an index (a primary key has one), or give the role of the key more time, in "
+    "the project's SQL editor:\n"
+    "    alter role service_role set statement_timeout = '60s';\n"
+    "    notify pgrst, 'reload config';"
+)
+
+
+def refusal_advice(status: int, code: str | None) -> str:
+    """Return what a person can do about an HTTP error that is final, or a redirect."""
+    if status == 402:
+        return (
+            "Supabase has restricted the projects of this organization: a quota is "
+            "exceeded, or a bill is due. See Usage and Billing of the organization in "
+            "the dashboard, https://supabase.com/dashboard."
+        )
+    if code == "42501":
+        return (
+            "The role that the key stands for has no grant on the table. A publishable "
+            "(anon) key is the wrong one here: use a secret key. A secret key needs a "
+            "grant, too, for since 2026, Supabase grants nothing on new tables. Run "
+            "this in the project's SQL editor:\n"
+            f"    grant select on public.{TABLE} to service_role;"
+        )
+    if status in (401, 403) or code == "PGRST301":
+        advice = (
+            "The key is not one of the project of SUPABASE_URL, or it has expired or "
+            "was revoked (legacy keys end with 2026). Get a secret key in the "
+            "dashboard of that project: Project Settings > API Keys. A setting in the "
+            "environment wins over .env.local and .env."
+        )
+        if code == "PGRST301":
+            advice += (
+                " A local stack may want its legacy service_role key, as "
+                "SUPABASE_SERVICE_ROLE_KEY, in place of SUPABASE_SECRET_KEY."
+            )
+        return advice
+    if status < 400:
+        return (
+            "SUPABASE_URL is not the project's own address, which looks like "
+            "https://abcdefgh.supabase.co. Copy it from the project's dashboard "
+            "(Connect, at the top)."
+        )
+    return (
+        "Check that SUPABASE_URL is the URL of a Supabase project, that the table "
+        f"{TABLE} is there, in the schema public, with the columns in README.md, and "
+        "that the Data API exposes this schema (Project Settings > Data API)."
+    )
 
 
 def one_line(text: str, request: httpx.Request) -> str:
-    """Return text as one line of at most 500 characters that can't show the key."""
+    """Return text as one line of at most 500 characters that can't show the key.
+
+    Unprintable characters become blanks, so that no line break or escape sequence of
+    a server reaches the terminal.
+    """
     masked = text.replace(request.headers["apikey"], "[key]")
-    return textwrap.shorten(masked, width=500).rstrip(".")
+    printable = "".join(char if char.isprintable() else " " for char in masked)
+    line = " ".join(printable.split()).rstrip(".")
+    return line if len(line) <= MAX_MESSAGE else f"{line[: MAX_MESSAGE - 6]} [...]"
 
 
 # --- Writing

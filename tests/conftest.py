@@ -121,7 +121,7 @@ def durations() -> list[int]:
 def clean_environment(monkeypatch: Patch, tmp_path: Path) -> None:
     """Hide the person's settings and proxies, and work in an empty folder."""
     for name in list(os.environ):
-        if "SUPABASE" in name or name.lower().endswith("_proxy"):
+        if "SUPABASE" in name or name.lower().endswith(("_proxy", "ssl_cert_file")):
             monkeypatch.delenv(name)
     files = tuple(tmp_path / "script" / path.name for path in script.ENV_FILES)
     monkeypatch.setattr(script, "ENV_FILES", files)

@@ -19,6 +19,7 @@ import json
 import re
 import select
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -38,6 +39,7 @@ Fault = Callable[[socket.socket], None]
 KEY = "sb_secret_local"
 JSON_TYPE = "application/json; charset=utf-8"
 DATA = Path(__file__).with_name("data")
+CERTIFICATE = DATA / "self-signed.pem"  # with its key, for localhost and 127.0.0.1
 UUID_FORM = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SERVED = re.compile(
     "(select=.+|archived_at=is.null|id=(gt|lte)[.].+|order=id.asc|limit=[0-9]+)"
@@ -51,6 +53,7 @@ def read_replies(name: str) -> dict[str, dict[str, Any]]:
 
 
 RECORDED = read_replies("postgrest-replies.json")
+BY_HAND = read_replies("replies-by-hand.json")
 
 
 class Request(NamedTuple):
@@ -105,15 +108,15 @@ def http_reply(
 
 
 def replay(name: str, **more_headers: str) -> bytes:
-    """Return a recorded reply of the real server."""
-    reply = RECORDED[name]["response"]
+    """Return a recorded reply of the real server, or one that was written by hand."""
+    reply = (RECORDED | BY_HAND)[name]["response"]
     headers = {n: text for n, text in reply["headers"].items() if n != "content-length"}
     body = reply["body"].encode()
     return raw_reply(reply["status"], headers | more_headers, body, reply["reason"])
 
 
 def recorded(name: str) -> Fault:
-    """Answer as the real server did when it was recorded."""
+    """Answer with the reply of this name, and close."""
     return lambda sock: sock.sendall(replay(name, connection="close"))
 
 
@@ -198,6 +201,7 @@ class LocalSupabase:
         test changes is there for the next request.
     max_rows: the most rows in a reply, whatever limit is asked for (db-max-rows).
     key: the key that it takes.
+    secure: whether it speaks https, with a certificate that nobody trusts.
 
     url: like http://127.0.0.1:45678, the same after stop() and start().
     requests: every request so far, those that got a fault included.
@@ -206,10 +210,17 @@ class LocalSupabase:
         None. The connection is closed after a fault.
     """
 
-    def __init__(self, rows: list[Row], max_rows: int = 1000, key: str = KEY) -> None:
+    def __init__(
+        self,
+        rows: list[Row],
+        max_rows: int = 1000,
+        key: str = KEY,
+        secure: bool = False,
+    ) -> None:
         self.rows = rows
         self.max_rows = max_rows
         self.key = key
+        self.secure = secure
         self.url = ""
         self.requests: list[Request] = []
         self.before_reply: Callable[[Request], object] = lambda request: None
@@ -229,7 +240,7 @@ class LocalSupabase:
         """Listen; after stop(), on the same port."""
         self._server = Server(self, self._port)
         self._port = self._server.server_address[1]
-        self.url = f"http://127.0.0.1:{self._port}"
+        self.url = f"http{'s' if self.secure else ''}://127.0.0.1:{self._port}"
         loop = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         loop.daemon = True
         loop.start()
@@ -280,6 +291,13 @@ class Server(ThreadingTCPServer):
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection, and note it."""
         sock, address = super().get_request()
+        if self.supabase.secure:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(CERTIFICATE)
+            # The connection's own thread shakes hands, when it reads for the first time.
+            sock = context.wrap_socket(
+                sock, server_side=True, do_handshake_on_connect=False
+            )
         self.connections.add(sock)
         return sock, address
 

@@ -12,8 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import OUTPUT, ROOT, Capture, Extract, Serve, Start, settings, written
-from local_supabase import hang, http_reply
+from conftest import (
+    OUTPUT,
+    ROOT,
+    Capture,
+    Extract,
+    Fails,
+    Serve,
+    Start,
+    settings,
+    written,
+)
+from local_supabase import hang, http_reply, recorded
 from sample_videos import sample_videos
 
 import extract_training_data as script
@@ -163,6 +173,16 @@ def test_the_readme_shows_the_demo() -> None:
     rows = sample_videos(2500, seed=1)
     archived = sum(row["archived_at"] is not None for row in rows)
     assert f"{len(rows):,} made-up videos, {archived} of them archived" in README
+
+
+def test_the_readme_shows_what_a_missing_grant_looks_like(
+    serve: Serve, fails: Fails
+) -> None:
+    server = serve(10)
+    server.fault_for = lambda request: recorded(
+        "secret key without a grant on the table"
+    )
+    assert f"```text\n{fails(server)}```" in README
 
 
 def test_the_readme_loads_the_file_in_python(serve: Serve, extract: Extract) -> None:

@@ -1,7 +1,6 @@
 """Reading: every row once, whoever writes and whatever fails, or a plain end."""
 
 import asyncio
-import json
 import re
 import socket
 import threading
@@ -13,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from conftest import (
+    OUTPUT,
     SPEED,
     Capture,
     Extract,
@@ -29,6 +29,7 @@ from conftest import (
     written,
 )
 from local_supabase import (
+    CERTIFICATE,
     Fault,
     LocalSupabase,
     Request,
@@ -431,6 +432,8 @@ FAULTS: dict[str, tuple[Fault, str]] = {  # what happens, and what the script sa
     ),
     "520": (http_reply(520, b"error code: 520"), "HTTP 520. Trying"),
     "530": (http_reply(530, b"error code: 1016"), "HTTP 530. Trying"),
+    "540": (recorded("paused project"), "HTTP 540: Project paused. Trying"),
+    "544": (recorded("database over its limit"), "HTTP 544: The connection to the dat"),
     "crashed": (recorded("database crashed"), "HTTP 400 Bad Request. Trying"),
     "57014": (recorded("statement timeout"), "to statement timeout: 57014. Trying"),
     "57014 as 400": (
@@ -573,96 +576,148 @@ def test_the_waits_grow_and_begin_again_with_each_page(
     assert announced(extract(server).err) == [1, 2, 4, 8, 1, 2, 4, 8]
 
 
+OUTAGE = (
+    "Check SUPABASE_URL, this machine's connection, and HTTPS_PROXY and the other\n"
+)
+SLOW = "The database needs longer for a page than it may take."
+NO_PROJECT = "What answers at SUPABASE_URL is not a Supabase project. Is it the login"
+
+
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("fault", "words", "advice"),
     [
-        (recorded("database is down 2"), "PGRST000: connection to server"),
-        (recorded("database crashed"), "Error: HTTP 400 Bad Request."),
-        (reset, "Error: No usable reply from 127.0.0.1 (ReadError)."),
+        (recorded("database is down 2"), "PGRST000: connection to server", OUTAGE),
+        (recorded("database crashed"), "Error: HTTP 400 Bad Request.", OUTAGE),
+        (recorded("paused project"), "Error: HTTP 540: Project paused.", OUTAGE),
+        (http_reply(429), "Error: HTTP 429 Too Many Requests.", OUTAGE),
+        (reset, "Error: No usable reply from 127.0.0.1 (ReadError).", OUTAGE),
+        (recorded("statement timeout"), "statement timeout: 57014.", SLOW),
+        (recorded("database over its limit"), "Error: HTTP 544: The con", SLOW),
+        (http_reply(200, b"<html>Log in"), "Error: The reply is not a", NO_PROJECT),
+        (http_reply(200), "Error: The reply is not a JSON array.", NO_PROJECT),
     ],
 )
 def test_a_server_that_stays_down_is_asked_five_times(
-    fault: Fault, words: str, serve: Serve, fails: Fails, waits: list[float]
+    fault: Fault,
+    words: str,
+    advice: str,
+    serve: Serve,
+    fails: Fails,
+    waits: list[float],
 ) -> None:
     server = serve(ROWS)
     fail_always(server, fault)
     said = fails(server)
     assert max(len(sent_by(server, quarter)) for quarter in range(4)) == 5
     assert sorted(set(announced(said))) == [1, 2, 4, 8]
-    assert words in said
-    assert ".\nCheck SUPABASE_URL and this machine's" in said
     assert max(waits) == 8
+    assert words in said
+    assert f".\n{advice}" in said
 
 
-def test_a_statement_timeout_that_stays_is_no_outage(
+def test_advice_for_an_outage_and_for_a_slow_database(
     serve: Serve, fails: Fails
 ) -> None:
     server = serve(ROWS)
+    fail_always(server, http_reply(503))
+    outage = "A paused project can be restored in the dashboard; https://status."
+    assert outage in flat(fails(server))
     fail_always(server, recorded("statement timeout"))
     said = fails(server)
-    assert sorted(set(announced(said))) == [1, 2, 4, 8]
-    assert ": 57014.\nThe database took longer" in said
-    assert "has an index, or give the key's role a longer\nstatement_timeout.\n" in said
+    assert "the column id has an index" in flat(said)
+    assert "\n    alter role service_role set statement_timeout = '60s';\n" in said
 
 
 # --- Final faults
 
+KEY = "The key is not one of the project of SUPABASE_URL, or it has expired or was\nrev"
+GRANT = "The role that the key stands for has no grant on the table."
+USAGE = "Supabase has restricted the projects of this organization: a quota is exceeded"
+TABLE = "Check that SUPABASE_URL is the URL of a Supabase project, that the table"
+
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "words", "advice"),
     [
-        ("gateway: wrong API key", "API key: Double check your Supabase `anon` or `se"),
-        ("expired token", "Error: HTTP 401 Unauthorized: JWT expired: PGRST303.\nC"),
-        ("role may not read the table", "permission denied for table scraped_videos: "),
-        ("unknown table", "PGRST205: Perhaps you meant the table 'public.scraped_vid"),
-        ("unknown column", "42703: Perhaps you meant to reference the column"),
-        ("malformed uuid in a filter", "HTTP 400 Bad Request: invalid input syntax"),
+        ("restricted project", "HTTP 402 Payment Required: Service for this", USAGE),
+        ("role may not read the table", "HTTP 401 Unauthorized: permission d", GRANT),
+        ("secret key without a grant on the table", "scraped_videos: 42501.", GRANT),
+        ("role without a grant, with a hint", "42501: Grant the required pri", GRANT),
+        ("gateway: wrong API key", "Invalid API key: Double check your Supaba", KEY),
+        ("expired token", "HTTP 401 Unauthorized: JWT expired: PGRST303.", KEY),
+        ("token with a bad signature", "PGRST301: None of the keys was able", KEY),
+        ("secret key passed on as a token", "Expected 3 parts in JWT; got 1", KEY),
+        ("unknown path", "HTTP 404 Not Found: requested path is invalid.", TABLE),
+        ("unknown table", "PGRST205: Perhaps you meant the table 'public.scr", TABLE),
+        ("unknown column", "42703: Perhaps you meant to reference the column", TABLE),
+        ("schema that is not exposed", "HTTP 406 Not Acceptable: Invalid sch", TABLE),
+        ("ids that are numbers", "invalid input syntax for type bigint: ", TABLE),
+        ("offset past the end, exact count", "HTTP 416 Requested Range", TABLE),
     ],
 )
 def test_a_refusal_is_final_at_once(
-    name: str, words: str, serve: Serve, fails: Fails, waits: list[float]
+    name: str,
+    words: str,
+    advice: str,
+    serve: Serve,
+    fails: Fails,
+    waits: list[float],
 ) -> None:
     server = serve(10)
     fail_always(server, recorded(name))
-    message = fails(server)
-    assert words in message
-    assert "..\n" not in message
-    assert ".\nCheck that SUPABASE_URL and SUPABASE_SECRET_KEY belong to the" in message
-    assert "the key may read the table" in message
-    assert "has the columns in README.md." in message
-    assert message.count("HTTP") == 1
+    said = fails(server)
+    assert words in said
+    assert f".\n{advice}" in said
+    assert "..\n" not in said
+    assert said.count("HTTP") == 1
     assert waits == []
     assert len(server.requests) <= 5  # one of each reader
 
 
-def test_a_key_that_can_not_be_decoded_may_be_one_for_another_stack(
-    serve: Serve, fails: Fails
-) -> None:
+def test_advice_that_says_what_to_do(serve: Serve, fails: Fails) -> None:
     server = serve(10)
-    fail_always(server, recorded("token with a bad signature"))
-    message = fails(server)
-    assert "wrong key type: PGRST301: None of the keys was able to decode" in message
-    assert ".\nCheck that SUPABASE_SECRET_KEY belongs to the project of" in message
-    assert "legacy service_role key, as SUPABASE_SERVICE_ROLE_KEY.\n" in message
+    for name, words in [
+        ("restricted project", "See Usage and Billing of the organization"),
+        ("role may not read the table", "A publishable (anon) key is the wrong one"),
+        ("expired token", "Project Settings > API Keys"),
+        ("expired token", "(legacy keys end with 2026)"),
+        ("token with a bad signature", "legacy service_role key, as SUPABASE_SERVICE"),
+        ("unknown table", "in the schema public, with the columns in README.md"),
+        ("unknown table", "the Data API exposes this schema"),
+    ]:
+        fail_always(server, recorded(name))
+        assert words in flat(fails(server))
+    fail_always(server, recorded("expired token"))
+    assert "local stack" not in fails(server)
+    fail_always(server, recorded("secret key without a grant on the table"))
+    grant = "\n    grant select on public.scraped_videos to service_role;\n"
+    assert grant in fails(server)
 
 
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (403, b'{"message":"Forbidden"}', "HTTP 403 Forbidden: Forbidden.\n"),
-        (404, b"<html>not here</html>", "HTTP 404 Not Found.\n"),
-        (400, b"{}", "HTTP 400 Bad Request.\n"),
-        (404, b'{"code":""}', "HTTP 404 Not Found.\n"),
-        (400, b'{"code":"57P01"}', "HTTP 400 Bad Request: 57P01.\n"),
-        (401, b'"Unauthorized"', "HTTP 401 Unauthorized.\n"),
+        (403, b'{"msg":"Forbidden"}', "HTTP 403 Forbidden: Forbidden.\nThe key is"),
+        (404, b"<html>not here</html>", "HTTP 404 Not Found.\nCheck that"),
+        (400, b"{}", "HTTP 400 Bad Request.\nCheck that"),
+        (404, b'{"code":""}', "HTTP 404 Not Found.\nCheck that"),
+        (400, b'{"code":"57P01"}', "HTTP 400 Bad Request: 57P01.\nCheck that"),
+        (401, b'"Unauthorized"', "HTTP 401 Unauthorized.\nThe key is"),
+        (409, b'{"error":{"id":1}}', "HTTP 409 Conflict: {'id': 1}.\nCheck that"),
     ],
 )
 def test_other_refusals_are_final_too(
-    status: int, body: bytes, words: str, serve: Serve, fails: Fails
+    status: int,
+    body: bytes,
+    words: str,
+    serve: Serve,
+    fails: Fails,
+    waits: list[float],
 ) -> None:
     server = serve(10)
     fail_always(server, http_reply(status, body))
     assert words in fails(server)
+    assert waits == []
 
 
 def test_a_final_fault_in_one_range_ends_the_others(serve: Serve, fails: Fails) -> None:
@@ -686,54 +741,101 @@ def test_of_several_failures_the_first_is_told(monkeypatch: Patch) -> None:
     assert failure.value.problem == NIL
 
 
-def test_what_the_server_says_is_one_line_that_can_not_show_the_key(
+def test_what_the_server_says_is_cut_and_can_not_show_the_key(
     serve: Serve, fails: Fails
 ) -> None:
     secret = "sb_secret_do-not-show-me"
     server = serve(10, key=secret)
-    for length in range(416, 436, 2):  # until the last key no longer fits
-        text = f"no\r\n\tkey {secret} " + "x " * (length // 2) + secret
-        body = json.dumps({"message": text}).encode()
-        fail_always(server, http_reply(400, body))
-        message = fails(server)
-        assert "Error: HTTP 400 Bad Request: no key [key] x x x" in message
-        assert secret[:9] not in message
-        assert len(message.splitlines()[0]) <= len("Error: .") + 500
+    for length in range(416, 500, 2):  # until the last key no longer fits
+        text = f"key {secret} " + "x " * (length // 2) + secret
+        fail_always(server, http_reply(400, b'{"message":"%s"}' % text.encode()))
+        said = fails(server)
+        assert "Error: HTTP 400 Bad Request: key [key] x x x" in said
+        assert secret[:9] not in said
+        assert len(said.splitlines()[0]) <= len("Error: .") + 500
     reply = f"{secret}\r\n\r\n".encode()  # in place of the status line
     fail_always(server, lambda sock: sock.sendall(reply))
-    message = fails(server)
-    assert "[key]" in message
-    assert secret not in message
+    said = fails(server)
+    assert "[key]" in said
+    assert secret not in said
+
+
+def test_a_long_word_is_cut_not_dropped(serve: Serve, fails: Fails) -> None:
+    server = serve(10)
+    body = b'{"message":"%s","hint":"never shown"}' % (b"x" * 520)
+    fail_always(server, http_reply(400, body))
+    [line, *_] = fails(server).splitlines()
+    assert line.startswith("Error: HTTP 400 Bad Request: xxx")
+    assert line.endswith("xxx [...].")
+    assert len(line) == len("Error: .") + 500
+    fail_always(server, http_reply(400, b'{"message":"%s"}' % (b"x" * 478)))
+    assert fails(server).splitlines()[0].endswith("xxx.")  # 500 are not too many
+
+
+def test_unprintable_characters_become_blanks(serve: Serve, fails: Fails) -> None:
+    server = serve(10)
+    text = r"no\r\n\tline\u001b[2J\u001b[HAll is well.\u001b[8m \u202eback\u0007\u0000"
+    fail_always(server, http_reply(400, b'{"message":"%s"}' % text.encode()))
+    shown = "no line [2J [HAll is well. [8m back.\n"
+    assert f"Error: HTTP 400 Bad Request: {shown}" in fails(server)
 
 
 def test_a_redirect_is_an_error_and_takes_the_key_nowhere(
-    serve: Serve, fails: Fails
+    serve: Serve, fails: Fails, waits: list[float]
 ) -> None:
     server, other = serve(10), serve(10)
     for status in (301, 302, 303, 307, 308):
         location = f"{other.url}/rest/v1/scraped_videos"
-        redirect = http_reply(status, location=location)
-        fail_always(server, redirect)
-        message = fails(server)
-        assert f"HTTP {status} " in message
-        assert f": a redirect to {location} is not followed.\n" in message
+        fail_always(server, http_reply(status, location=location))
+        said = fails(server)
+        assert f"HTTP {status} " in said
+        assert f": not followed: a redirect to {location}.\nSUPABASE_URL is not" in said
+        assert "https://abcdefgh.supabase.co" in said
     assert other.requests == []
+    assert waits == []
+    location = f"{other.url}/{'x' * 800}"
+    fail_always(server, http_reply(302, location=location))
+    [line, *_] = fails(server).splitlines()
+    assert f"HTTP 302 Found: not followed: a redirect to {location[:100]}" in line
+    assert len(line) == len("Error: .") + 500
+
+
+def test_a_certificate_that_is_not_trusted_is_final_until_it_is(
+    serve: Serve,
+    fails: Fails,
+    extract: Extract,
+    waits: list[float],
+    monkeypatch: Patch,
+) -> None:
+    server = serve(10, secure=True)
+    said = fails(server)
+    assert "Error: No usable reply from 127.0.0.1 (ConnectError: [SSL: CERTIFIC" in said
+    assert (
+        ".\nIf a proxy or a self-hosted Supabase has a certificate of its own" in said
+    )
+    assert "SSL_CERT_FILE" in said
+    assert waits == []
+    OUTPUT.unlink()
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    extract(server)
+    assert written()["trainSet"]["count"] == 8
 
 
 def test_a_key_that_sees_no_rows(serve: Serve, fails: Fails) -> None:
     server = serve(10)
     fail_always(server, recorded("row-level security hides every row"))
-    message = fails(server)
-    assert "Error: No rows came from the table scraped_videos.\nCheck that" in message
-    assert "a publishable (anon) key may see none" in flat(message)
+    said = fails(server)
+    assert "Error: No rows came from the table scraped_videos.\nCheck that" in said
+    assert "rows whose archived_at is null" in said
+    assert "a publishable (anon) key may see none" in flat(said)
 
 
 @pytest.mark.parametrize("usable", [0, 1])
 def test_too_few_usable_videos(usable: int, serve: Serve, fails: Fails) -> None:
     rows = [row(n, views=int(n <= usable)) for n in range(1, 11)]
-    message = fails(serve(rows))
-    assert f"Error: Of 10 rows in scraped_videos, {usable} can be used.\nAt" in message
-    assert "Check that the columns views and duration_seconds are" in flat(message)
+    said = fails(serve(rows))
+    assert f"Error: Of 10 rows in scraped_videos, {usable} can be used.\nAt" in said
+    assert "Check that the columns views and duration_seconds are" in flat(said)
 
 
 def test_two_videos_are_enough(serve: Serve, extract: Extract) -> None:
