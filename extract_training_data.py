@@ -50,7 +50,7 @@ from hashlib import sha256
 from itertools import pairwise
 from math import inf
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -103,7 +103,7 @@ TIERS = [1, 2, 3, 4, 5]
 TIER_TOLERANCE = 0.05  # a tier's share that is further off the baseline's is reported
 MOSTLY_UNKNOWN = 0.9  # an input that a larger share of the videos lacks is reported
 LINE_WIDTH = 80  # columns
-BAR_WIDTH = 25  # columns
+BAR_WIDTH = 19  # columns
 
 URL_FORM = re.compile(r"https?://[\w-]+(\.[\w-]+)*(:\d+)?(/[\w./~-]*)?", re.ASCII)
 KEY_FORM = re.compile(r"[\w.-]+", re.ASCII)  # sb_secret_..., or a JWT
@@ -697,7 +697,7 @@ def write_whole(target: Path, text: Iterable[str]) -> int:
 def row_lines(dataset: Dataset) -> Iterator[str]:
     """Yield lines on the rows that were read, and on the inputs that are unknown."""
     read, used = dataset.rows_read(), len(dataset.samples)
-    dropped = [f"{n:,} {reason}" for reason, n in dataset.dropped.most_common()]
+    dropped = [f"{n:,} {reason}" for reason, n in ranked(dataset.dropped)]
     yield f"Read {read:,} rows, used {used:,}."
     yield f"Dropped: {', '.join(dropped) or 'none'}."
     counted = dataset.rows_counted
@@ -711,34 +711,50 @@ def row_lines(dataset: Dataset) -> Iterator[str]:
 
     samples = dataset.samples.values()
     unknown = Counter(name for sample in samples for name in sample.unknown)
-    shares = {name: n / used for name, n in unknown.most_common()}
-    listed = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
-    yield textwrap.fill(f"Unknown: {listed or 'nothing'}.", width=80)
-    for name, share in shares.items():
-        if share > MOSTLY_UNKNOWN:
-            question = "Did something before this script stop filling it?"
-            yield f"{share:.1%} lack {name}. {question}"
+    listed = [f"{name} {n / used:.1%}" for name, n in ranked(unknown)]
+    yield wrapped(f"Unknown: {', '.join(listed) or 'nothing'}.")
+    mostly = [name for name, n in ranked(unknown) if n / used > MOSTLY_UNKNOWN]
+    if mostly:
+        yield wrapped(
+            f"More than {MOSTLY_UNKNOWN:.0%} of the videos lack {', '.join(mostly)}. "
+            "Did whatever fills the table stop filling this in?"
+        )
 
 
-def tier_lines(samples: list[Sample], baseline: dict[str, Any]) -> Iterator[str]:
-    """Yield a table of the tiers, and a line on each that is far off the baseline."""
-    counts = Counter(sample.tier for sample in samples)
-    shares = [counts[tier] / len(samples) for tier in TIERS]
+def ranked(counts: Counter[str]) -> list[tuple[str, int]]:
+    """Return names and counts, the largest first, ties in the order of the names."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def tier_lines(
+    train: list[Sample], test: list[Sample], baseline: dict[str, Any]
+) -> Iterator[str]:
+    """Yield a table of the tiers, and a sentence if some are far off the baseline."""
+    in_train = Counter(sample.tier for sample in train)
+    in_test = Counter(sample.tier for sample in test)
+    used = len(train) + len(test)
+    shares = [(in_train[tier] + in_test[tier]) / used for tier in TIERS]
     entries = baseline["virality_tiers"]
     expected = [(number(entry.get("percentage")) or 0) / 100 for entry in entries]
     scale = BAR_WIDTH / max(shares + expected)
-    yield f"{'Tier':24}{'videos':>10}{'share':>8}{'baseline':>10}  | baseline"
+
+    far = []
+    columns = f"{'train':>9}{'test':>9}{'share':>8}{'baseline':>10}"
+    yield f"{'Tier':22}{columns}  # share, | baseline"
     for tier, entry, share, usual in zip(TIERS, entries, shares, expected):
         name = f"{tier} {entry.get('label') or ''}"
+        counts = f"{in_train[tier]:9,}{in_test[tier]:9,}"
         shown = f"{usual:.1%}" if usual else ""
         drawn = bar(round(share * scale), round(usual * scale))
-        yield f"{name:24.24}{counts[tier]:10,}{share:8.1%}{shown:>10}  {drawn}"
-    for tier, share, usual in zip(TIERS, shares, expected):
-        if not share:
-            yield f"Tier {tier} is empty. Was the baseline made from other data?"
-        elif usual and abs(share - usual) > TIER_TOLERANCE:
-            compared = f"{share:.1%} here, {usual:.1%} in the baseline"
-            yield f"Tier {tier}: {compared}. Was it made from other data?"
+        yield f"{name:22.22}{counts}{share:8.1%}{shown:>10}  {drawn}"
+        if not share or (usual and abs(share - usual) > TIER_TOLERANCE):
+            far.append(f"tier {tier}")
+    if far:
+        yield wrapped(
+            f"Empty, or more than 5 points off the baseline: {', '.join(far)}. Either "
+            "the table's columns are filled differently from before, or the baseline "
+            "was made from other data."
+        )
 
 
 def bar(share: int, mark: int) -> str:
@@ -753,15 +769,27 @@ def bar(share: int, mark: int) -> str:
     return drawn[:mark].ljust(mark) + "|" + drawn[mark + 1 :]
 
 
-def feature_lines(samples: list[Sample]) -> Iterator[str]:
-    """Yield a table of the features: minimum, mean, maximum, shares of 0 and of 1."""
-    yield f"{'Feature':24}{'minimum':>9}{'mean':>9}{'maximum':>9}{'at 0':>9}{'at 1':>9}"
+def feature_lines(samples: Iterable[Sample]) -> Iterator[str]:
+    """Yield a table of the features, and what to know before training on them."""
+    yield f"{'Feature':22}{'median':>9}{'mean':>9}{'maximum':>9}{'at 0':>9}{'at 1':>9}"
+    constant = []
     for i, name in enumerate(FEATURE_NAMES):
-        values = [sample.features[i] for sample in samples]
-        zero = values.count(0.0) / len(values)
-        one = values.count(1.0) / len(values)
-        extent = f"{min(values):9.5f}{fmean(values):9.5f}{max(values):9.5f}"
-        yield f"{name:24}{extent}{zero:9.1%}{one:9.1%}"
+        values = sorted(sample.features[i] for sample in samples)
+        at_0 = values.count(0.0) / len(values)
+        at_1 = values.count(1.0) / len(values)
+        figures = f"{median(values):9.5f}{fmean(values):9.5f}{values[-1]:9.5f}"
+        yield f"{name:22}{figures}{at_0:9.1%}{at_1:9.1%}"
+        if values[0] == values[-1]:
+            constant.append(name)
+    if constant:
+        yield wrapped(
+            "The same in every video, so that a model can learn nothing from it: "
+            f"{', '.join(constant)}."
+        )
+    yield wrapped(
+        "shareRate, commentRate and likeRate give the tier away, for it is computed "
+        'from the same counts. See "Before you train" in README.md.'
+    )
 
 
 def wrapped(text: str) -> str:
@@ -971,18 +999,18 @@ def run(arguments: argparse.Namespace) -> None:
         )
 
     train, test = split(dataset.in_canonical_order())
-    samples = list(dataset.samples.values())
     size = write_whole(target, training_json(train, test, datetime.now(UTC)))
     report = [
         *row_lines(dataset),
         "",
-        *tier_lines(samples, baseline),
+        *tier_lines(train, test, baseline),
         "",
-        *feature_lines(samples),
+        *feature_lines(dataset.samples.values()),
         "",
         f"Project   {urlsplit(url).hostname}",
         f"Baseline  {arguments.baseline} of {baseline.get('generated_at') or '?'}",
-        f"Seed      {arguments.seed}: {len(train):,} to train, {len(test):,} to test",
+        f"Seed      {arguments.seed}",
+        f"Sets      {len(train):,} to train, {len(test):,} to test",
         f"File      {target}",
         f"          {size / 1e6:,.1f} MB, in {monotonic() - started:.1f} s",
     ]
