@@ -20,6 +20,7 @@ from conftest import (
     Fails,
     Serve,
     Start,
+    real_videos,
     settings,
     written,
 )
@@ -185,11 +186,27 @@ def test_the_readme_shows_what_a_missing_grant_looks_like(
     assert f"```text\n{fails(server)}```" in README
 
 
-def test_the_readme_loads_the_file_in_python(serve: Serve, extract: Extract) -> None:
-    extract(serve(60))
-    [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+def run_readme(name: str) -> dict[str, Any]:
+    """Run the Python code of the README that makes this name; return all its names."""
+    codes = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    [code] = [
+        code for code in codes if re.search(rf"^{name}\b.* = ", code, re.MULTILINE)
+    ]
     names: dict[str, Any] = {}
     exec(code, names)  # noqa: S102
+    return names
+
+
+def test_the_readme_makes_new_thresholds(serve: Serve, extract: Extract) -> None:
+    """From the real videos, about the thresholds of all those that were analysed."""
+    extract(serve([video["row"] for video in real_videos()]))
+    _, shipped = script.read_baseline(script.BASELINE)
+    assert run_readme("thresholds")["thresholds"] == pytest.approx(shipped, rel=0.05)
+
+
+def test_the_readme_loads_the_file_in_python(serve: Serve, extract: Extract) -> None:
+    extract(serve(60))
+    names = run_readme("x_train")
     data = json.loads(OUTPUT.read_text())
     assert " ".join(script.FEATURE_NAMES[i] for i in names["known"]) == (
         "durationSeconds hashtagCount hasTrendingSound captionLength hasFollowerData "
