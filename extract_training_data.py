@@ -62,7 +62,8 @@ try:
     from postgrest import AsyncPostgrestClient, AsyncSelectRequestBuilder, CountMethod
     from supabase import AsyncClientOptions, acreate_client
 except ImportError as error:
-    sys.exit(f"""The package {error.name} is not installed. In the script's folder:
+    sys.exit(f"""A package is missing, too old or broken: {error}
+In the script's folder, install those that it needs:
     python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
 Then run .venv/bin/python extract_training_data.py""")
 
@@ -953,21 +954,21 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         metavar="PATH",
         default="training-data.json",
-        help="the file to write (default: %(default)s)",
+        help="Write this file (default: %(default)s).",
     )
     parser.add_argument(
         "--baseline",
         type=Path,
         metavar="PATH",
         default=BASELINE,
-        help="the baseline with the tiers (default: the one beside the script)",
+        help="Take the tiers from this baseline (default: the one beside the script).",
     )
     parser.add_argument(
         "--seed",
         type=int,
         metavar="N",
         default=42,
-        help="the seed of the split and the shuffle (default: %(default)s)",
+        help="Split and shuffle by this seed (default: %(default)s).",
     )
     return parser.parse_args(argv)
 

@@ -105,8 +105,12 @@ def test_ctrl_c(moment: str, serve: Serve, start: Start) -> None:
 @pytest.mark.parametrize(
     ("before", "words"),
     [
-        ("sys.modules['supabase'] = None", "The package supabase is not installed."),
+        ("sys.modules['supabase'] = None", "or broken: import of supabase halted"),
         ("sys.modules['dotenv'] = None", ".venv/bin/pip install -r requirements.txt"),
+        (
+            "import supabase; del supabase.AsyncClientOptions",
+            "too old or broken: cannot import name 'AsyncClientOptions' from 'supabase'",
+        ),
         ("sys.version_info = (3, 10, 12)", "needs Python 3.11 or newer"),
     ],
 )
