@@ -62,10 +62,10 @@ try:
     from postgrest import AsyncPostgrestClient, AsyncSelectRequestBuilder, CountMethod
     from supabase import AsyncClientOptions, acreate_client
 except ImportError as error:
-    sys.exit(f"""A package is missing, too old or broken: {error}
-In the script's folder, install those that it needs:
+    sys.exit(f"""Error: A package is missing, too old or broken: {error}
+In the script's folder, install the packages, and run the script with them:
     python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
-Then run .venv/bin/python extract_training_data.py""")
+    .venv/bin/python extract_training_data.py""")
 
 Video = dict[str, Any]  # a row, as the server sends it
 Inputs = dict[str, Any]  # the checked values of a row; None where unknown
@@ -80,8 +80,8 @@ COLUMNS = (  # "->" keeps the JSON type, "->>" would turn a number into text
     "followers:metadata->followers,uploaded_at:metadata->uploaded_at"
 )
 PAGE_SIZE = 1000  # rows; Supabase sends no more in one reply by default
-READERS = 4  # ranges of ids that are read side by side
-ID_BORDERS = [  # of equal ranges, as random uuids are spread evenly
+READERS = 4  # ranges of ids that are read side by side; random uuids spread evenly
+ID_BORDERS = [  # 00000000-..., 3fffffff-..., 7fffffff-..., bfffffff-..., ffffffff-...
     str(UUID(int=n * (2**128 - 1) // READERS)) for n in range(READERS + 1)
 ]
 TIMEOUT = httpx.Timeout(30, connect=10)  # seconds; Supabase cancels a query after 8
@@ -91,7 +91,7 @@ MAX_MESSAGE = 500  # characters of what a server says
 
 MAX_NUMBER = 2**63  # every bigint is smaller
 MAX_DIGITS = 19  # of a number that comes as text; enough for every bigint
-FIRST_UPLOAD = datetime(2014, 1, 1, tzinfo=UTC)  # musical.ly's, which became TikTok
+FIRST_UPLOAD = datetime(2014, 1, 1, tzinfo=UTC)  # to musical.ly, later TikTok
 MAX_DURATION = 180  # seconds
 MAX_HASHTAGS = 30
 MAX_CAPTION_LENGTH = 2000  # UTF-16 code units
@@ -101,8 +101,8 @@ FOLLOWER_TIERS = (0.1, 0.3, 0.5, 0.7, 0.9)  # nano, micro, mid, macro, mega
 UNKNOWN = 0.5  # for a follower tier, weekday or hour that is not known
 
 TIERS = [1, 2, 3, 4, 5]
-TIER_TOLERANCE = 0.05  # a tier's share that is further off the baseline's is reported
-MOSTLY_UNKNOWN = 0.9  # an input that a larger share of the videos lacks is reported
+TIER_TOLERANCE = 0.05  # a share that differs by more from the baseline's is reported
+MOSTLY_UNKNOWN = 0.9  # an input that more of the videos lack is reported
 LINE_WIDTH = 80  # columns
 BAR_WIDTH = 19  # columns
 
@@ -127,7 +127,7 @@ class Failure(Exception):
 
 
 class UsageError(Failure):
-    """The options or the settings are wrong. Nothing was requested yet."""
+    """The options or the settings are wrong. No request has been sent yet."""
 
     exit_code = 2
 
@@ -150,7 +150,7 @@ class Sample(NamedTuple):
     """A usable video, as the training set needs it."""
 
     digest: bytes  # decides its place in the order and the split
-    features: "array[float]"  # of doubles; a list takes three times the memory
+    features: "array[float]"  # a list of them takes almost three times the memory
     tier: int  # 1 to 5
     unknown: tuple[str, ...]  # the names of its unknown inputs, for the report
 
@@ -241,7 +241,8 @@ def upload_time(value: Any) -> datetime | None:
     """Return a time in ISO 8601 as a datetime in UTC, or None for anything else.
 
     A time without an offset is taken as UTC. A time before 2014, when there was no
-    TikTok, is none: it is a default such as 1970-01-01, or a number of milliseconds.
+    TikTok, is unknown: it is a default such as 1970-01-01, or digits that only look
+    like a date.
 
     >>> str(upload_time("2026-01-01T00:30:00+02:00"))
     '2025-12-31 22:30:00+00:00'
@@ -280,7 +281,7 @@ def features(inputs: Inputs) -> dict[str, float]:
         "hasFollowerData":    0.0 if followers is None else 1.0,
         "followerTier":       UNKNOWN if followers is None else follower_tier(followers),
         "viewsPerFollower":   min(views / followers / MAX_VIEWS_PER_FOLLOWER, 1.0) if followers else 0.0,
-        "weekdayPosted":      posted.isoweekday() % 7 / 6 if posted else UNKNOWN,
+        "weekdayPosted":      posted.isoweekday() % 7 / 6 if posted else UNKNOWN,  # Sunday 0
         "hourPosted":         posted.hour / 23 if posted else UNKNOWN,
     }
     # fmt: on
@@ -350,8 +351,8 @@ def split(samples: list[Sample]) -> tuple[list[Sample], list[Sample]]:
 def shuffle(samples: list[Sample]) -> list[Sample]:
     """Return samples in canonical order shuffled by Fisher-Yates.
 
-    Each position i is swapped with one of the positions 0 to i, which the digest of
-    the sample at i in the canonical order decides. (That order is random already;
+    Each position i is swapped with a position from 0 to i, drawn by the digest of the
+    sample that was at i in the canonical order. (That order is random already;
     Fisher-Yates on top is the recipe of the project's owner.)
     """
     shuffled = samples.copy()
@@ -371,8 +372,9 @@ async def read_table(url: str, key: str, dataset: Dataset) -> None:
     is inserted, archived or deleted meanwhile is read once or not at all.
     """
     show_progress(dataset)
-    announced: set[str] = set()  # shared by the readers, so that one speaks for all
-    async with await connect(url, key) as client:
+    announced: set[str] = set()  # shared, so that one reader speaks for all
+    client = await connect(url, key)
+    async with client:
         try:
             async with asyncio.TaskGroup() as readers:
                 readers.create_task(count_rows(client, dataset))
@@ -408,7 +410,7 @@ async def read_range(
 async def fetch_page(
     client: AsyncPostgrestClient, after: str, last: str, announced: set[str]
 ) -> list[Video]:
-    """Return the first 1,000 rows or fewer with ids above `after`, up to `last`.
+    """Return up to 1,000 rows with ids above `after`, up to `last`, lowest ids first.
 
     Tries again after transient errors. Raises Failure.
     """
@@ -432,7 +434,7 @@ async def fetch_page(
 async def back_off(error: TransientError, seconds: float, announced: set[str]) -> None:
     """Say what happened, and wait before the next attempt.
 
-    announced: what the readers have said and still wait for. It is not said again.
+    announced: what some reader has said and still waits for. It is not said again.
     """
     seconds = max(seconds, error.retry_after)
     message = f"{error.problem}. Trying again in {seconds:g} s."
@@ -444,25 +446,28 @@ async def back_off(error: TransientError, seconds: float, announced: set[str]) -
 
 
 async def request_rows(query: AsyncSelectRequestBuilder) -> list[Video]:
-    """Send a request once and return its rows. Raises TransientError or Failure."""
+    """Send a request once and return its rows.
+
+    Raises Failure, a TransientError if the next attempt may succeed.
+    """
     try:
-        reply: Any = await query.execute()
+        reply: Any = await query.execute()  # check_reply() raises for an HTTP error
     except httpx.RequestError as error:
         raise request_error(error) from None
-    rows = reply.data  # text, if the reply is not JSON
+    rows = reply.data  # the client returns what is not JSON as text
     if not isinstance(rows, list):
-        raise not_an_array()
+        raise no_array_error()
     return rows
 
 
 async def count_rows(client: AsyncPostgrestClient, dataset: Dataset) -> None:
     """Let the server count the rows, for the progress and the report.
 
-    If that fails, they are not counted. On a large table, this can take longer than
-    the server allows; anything else that is wrong is wrong with the pages, too.
+    A failure is ignored: on a large table, a count may take longer than the server
+    allows, and what else is wrong shows when the pages are read.
     """
     query = client.table(TABLE).select("id", count=CountMethod.exact)
-    # The client's ValueError is about a count in the reply that is no number.
+    # The client raises ValueError if the count in the reply is not a number.
     with suppress(Failure, httpx.RequestError, ValueError):
         reply = await query.is_("archived_at", None).limit(1).execute()
         dataset.rows_counted = reply.count
@@ -474,17 +479,17 @@ async def connect(url: str, key: str) -> AsyncPostgrestClient:
     Raises UsageError if the proxy or the certificates in the environment can't be used.
     """
     try:
-        # Left out, the HTTP client would use HTTP/2, with which users report dropped
-        # connections (supabase-py #1064), follow redirects, which could take the key
-        # elsewhere, and wait for up to 120 s.
+        # The client's own HTTP client uses HTTP/2 (users report dropped connections,
+        # supabase-py #1064), follows redirects (which could take the key elsewhere) and
+        # waits for up to 120 s.
         http = httpx.AsyncClient(
             timeout=TIMEOUT, event_hooks={"response": [check_reply]}
         )
     except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
         raise UsageError(
             f"The HTTP client can't be set up: {error}",
-            "Check HTTPS_PROXY, the other *_PROXY settings and SSL_CERT_FILE in the "
-            "environment.",
+            "A variable in the environment can't be used: HTTPS_PROXY or another "
+            "*_PROXY (the URL of a proxy), or SSL_CERT_FILE (a file that exists).",
         ) from None
     # The client's own retries would multiply ours.
     options = AsyncClientOptions(httpx_client=http, postgrest_client_retry=False)
@@ -493,22 +498,35 @@ async def connect(url: str, key: str) -> AsyncPostgrestClient:
 
 # --- Requests that fail
 
+OUTAGE_ADVICE = (
+    "Is SUPABASE_URL right, and is this machine online? If it needs a proxy, check "
+    "HTTPS_PROXY and the other *_PROXY variables in the environment. A paused project "
+    "can be restored in the dashboard; https://status.supabase.com shows outages."
+)
+SLOW_DATABASE_ADVICE = (
+    "The database needs longer for a page than its time limit. Check that the column "
+    "id has an index (a primary key has one), or give the key's role more time, in the "
+    "project's SQL editor:\n"
+    "    alter role service_role set statement_timeout = '60s';\n"
+    "    notify pgrst, 'reload config';"
+)
+
 
 async def check_reply(response: httpx.Response) -> None:
-    """Raise TransientError or Failure for a reply that is no page. A hook of httpx.
+    """Raise Failure for an HTTP error, or a reply without a body. A hook of httpx.
 
-    The client's own APIError has neither the status nor the headers, and it takes a
-    reply without a body for an empty page, which would end a range.
+    The client's own APIError has neither the status nor the headers, and the client
+    takes a reply without a body for an empty page, which would end a range.
     """
     await response.aread()
     if not response.is_success:
         raise http_error(response)
     if not response.content:
-        raise not_an_array()
+        raise no_array_error()
 
 
-def not_an_array() -> TransientError:
-    """Return what to raise for a reply that is no JSON array."""
+def no_array_error() -> TransientError:
+    """Return the error for a reply that is not a JSON array."""
     return TransientError(
         "The reply is not a JSON array",
         "What answers at SUPABASE_URL is not a Supabase project. Is it the login page "
@@ -516,31 +534,24 @@ def not_an_array() -> TransientError:
     )
 
 
-OUTAGE_ADVICE = (
-    "Check SUPABASE_URL, this machine's connection, and HTTPS_PROXY and the other "
-    "*_PROXY settings in the environment. A paused project can be restored in the "
-    "dashboard; https://status.supabase.com shows outages."
-)
-
-
 def request_error(error: httpx.RequestError) -> Failure:
-    """Return what to raise for a request without a usable reply."""
-    # httpx gives a timeout no text, and doesn't name the host in any.
+    """Return the error for a request without a usable reply."""
+    # A timeout of httpx has no text, and none of its errors names the host.
     kind = f"{type(error).__name__}: {error}".removesuffix(": ")
     problem = f"No usable reply from {error.request.url.host} ({kind})"
     problem = one_line(problem, error.request)
     if "CERTIFICATE_VERIFY_FAILED" in kind:
         return Failure(
             problem,
-            "If a proxy or a self-hosted Supabase has a certificate of its own, let "
-            "SSL_CERT_FILE in the environment name the file with the certificate of "
-            "the authority that signed it (PEM).",
+            "If a proxy or a self-hosted Supabase has a certificate of its own, set "
+            "SSL_CERT_FILE in the environment to a PEM file with the certificate of "
+            "the authority that signed it.",
         )
     return TransientError(problem, OUTAGE_ADVICE)
 
 
 def http_error(response: httpx.Response) -> Failure:
-    """Return what to raise for an HTTP error or a redirect."""
+    """Return the error for an HTTP error or a redirect."""
     status = response.status_code
     try:
         body = response.json()
@@ -548,19 +559,20 @@ def http_error(response: httpx.Response) -> Failure:
         body = None
     fields = body if isinstance(body, dict) else {}
     code = fields.get("code")
-    parts = [
-        f"HTTP {status} {response.reason_phrase}".strip(),
-        fields.get("message") or fields.get("error") or fields.get("msg"),
-        code,
-        fields.get("details"),
-        fields.get("hint"),
-    ]
-    if response.has_redirect_location:
-        parts.append(f"not followed: a redirect to {response.headers['location']}")
-    problem = one_line(": ".join(str(part) for part in parts if part), response.request)
-
-    slow = code == "57014" or status == 544  # PostgreSQL's limit, or the gateway's
+    slow = code == "57014" or status == 544  # PostgreSQL's time limit, or the gateway's
     crashed = status == 400 and code == ""  # what PostgREST says if PostgreSQL crashes
+
+    label = f"HTTP {status} {response.reason_phrase}".strip()
+    message = fields.get("message") or fields.get("error") or fields.get("msg")
+    said = [message, fields.get("details"), fields.get("hint")]
+    if crashed:
+        said.append("no message, as when PostgreSQL crashes")
+    if response.has_redirect_location:
+        said.append(f"not followed, a redirect to {response.headers['location']}")
+    parts = [f"{label} ({code})" if code else label]
+    parts += [str(text).strip().rstrip(".") for text in said if text]
+    problem = one_line(": ".join(parts), response.request)
+
     if slow or crashed or status in (408, 429) or status >= 500:
         retry_after = number(response.headers.get("retry-after")) or 0
         return TransientError(
@@ -571,36 +583,27 @@ def http_error(response: httpx.Response) -> Failure:
     return Failure(problem, refusal_advice(status, code))
 
 
-SLOW_DATABASE_ADVICE = (
-    "The database needs longer for a page than it may take. Check that the column id "
-    "has an index (a primary key has one), or give the role of the key more time, in "
-    "the project's SQL editor:\n"
-    "    alter role service_role set statement_timeout = '60s';\n"
-    "    notify pgrst, 'reload config';"
-)
-
-
 def refusal_advice(status: int, code: str | None) -> str:
     """Return what a person can do about an HTTP error that is final, or a redirect."""
     if status == 402:
         return (
-            "Supabase has restricted the projects of this organization: a quota is "
-            "exceeded, or a bill is due. See Usage and Billing of the organization in "
-            "the dashboard, https://supabase.com/dashboard."
+            "Supabase restricts this organization's projects: a quota is exceeded, or "
+            "a bill is due. See Usage and Billing of the organization in the dashboard, "
+            "https://supabase.com/dashboard."
         )
     if code == "42501":
         return (
-            "The role that the key stands for has no grant on the table. A publishable "
-            "(anon) key is the wrong one here: use a secret key. A secret key needs a "
-            "grant, too, for since 2026, Supabase grants nothing on new tables. Run "
-            "this in the project's SQL editor:\n"
+            "The role of this key has no grant on the table. If it is a publishable "
+            "(anon) key, use a secret key instead. A secret key needs a grant, too: "
+            "since 2026, Supabase grants nothing on new tables. Run this in the "
+            "project's SQL editor:\n"
             f"    grant select on public.{TABLE} to service_role;"
         )
-    if status in (401, 403) or code == "PGRST301":
+    if status in (401, 403):
         advice = (
-            "The key is not one of the project of SUPABASE_URL, or it has expired or "
-            "was revoked (legacy keys end with 2026). Get a secret key in the "
-            "dashboard of that project: Project Settings > API Keys. A setting in the "
+            "This key doesn't belong to the project at SUPABASE_URL, or it has expired "
+            "or been revoked. (Legacy keys end with 2026.) Copy a secret key from that "
+            "project's dashboard: Project Settings > API Keys. A setting in the "
             "environment wins over .env.local and .env."
         )
         if code == "PGRST301":
@@ -609,16 +612,17 @@ def refusal_advice(status: int, code: str | None) -> str:
                 "SUPABASE_SERVICE_ROLE_KEY, in place of SUPABASE_SECRET_KEY."
             )
         return advice
-    if status < 400:
+    if status < 400:  # a redirect
         return (
             "SUPABASE_URL is not the project's own address, which looks like "
             "https://abcdefgh.supabase.co. Copy it from the project's dashboard "
             "(Connect, at the top)."
         )
     return (
-        "Check that SUPABASE_URL is the URL of a Supabase project, that the table "
-        f"{TABLE} is there, in the schema public, with the columns in README.md, and "
-        "that the Data API exposes this schema (Project Settings > Data API)."
+        f"Check that the table {TABLE} is in the schema public, with the columns in "
+        "README.md (the id is a uuid), and that the Data API exposes this schema "
+        "(Project Settings > Data API). If so, check that SUPABASE_URL is the URL of a "
+        "Supabase project."
     )
 
 
@@ -631,7 +635,8 @@ def one_line(text: str, request: httpx.Request) -> str:
     masked = text.replace(request.headers["apikey"], "[key]")
     printable = "".join(char if char.isprintable() else " " for char in masked)
     line = " ".join(printable.split()).rstrip(".")
-    return line if len(line) <= MAX_MESSAGE else f"{line[: MAX_MESSAGE - 6]} [...]"
+    cut = " [...]"
+    return line if len(line) <= MAX_MESSAGE else line[: MAX_MESSAGE - len(cut)] + cut
 
 
 # --- Writing
@@ -673,7 +678,7 @@ def write_whole(target: Path, text: Iterable[str]) -> int:
     Raises Failure if it can't be written. Then an earlier file is unchanged.
     """
     try:
-        # A temporary file could be read by its owner only. A file that is opened in a
+        # A temporary file may be read by its owner only. A file that is opened in a
         # temporary folder has the permissions of any new file.
         with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder:
             part = Path(folder) / target.name
@@ -702,11 +707,11 @@ def row_lines(dataset: Dataset) -> Iterator[str]:
     yield f"Dropped: {', '.join(dropped) or 'none'}."
     counted = dataset.rows_counted
     if counted is None:
-        yield "The server did not count the rows: it took too long, or refused."
+        yield "The rows were not counted at the start, which changes nothing else."
     elif counted > read:
         yield wrapped(
             f"{counted - read:,} fewer than counted at the start: archived or deleted "
-            "since, or their id is no uuid."
+            "since, or their ids are not uuids."
         )
 
     samples = dataset.samples.values()
@@ -716,8 +721,8 @@ def row_lines(dataset: Dataset) -> Iterator[str]:
     mostly = [name for name, n in ranked(unknown) if n / used > MOSTLY_UNKNOWN]
     if mostly:
         yield wrapped(
-            f"More than {MOSTLY_UNKNOWN:.0%} of the videos lack {', '.join(mostly)}. "
-            "Did whatever fills the table stop filling this in?"
+            f"Check: more than {MOSTLY_UNKNOWN:.0%} of the videos lack "
+            f"{', '.join(mostly)}. Has what fills the table stopped filling this in?"
         )
 
 
@@ -735,13 +740,13 @@ def tier_lines(
     used = len(train) + len(test)
     shares = [(in_train[tier] + in_test[tier]) / used for tier in TIERS]
     entries = baseline["virality_tiers"]
-    expected = [(number(entry.get("percentage")) or 0) / 100 for entry in entries]
-    scale = BAR_WIDTH / max(shares + expected)
+    usual_shares = [(number(entry.get("percentage")) or 0) / 100 for entry in entries]
+    scale = BAR_WIDTH / max(shares + usual_shares)
 
     far = []
     columns = f"{'train':>9}{'test':>9}{'share':>8}{'baseline':>10}"
     yield f"{'Tier':22}{columns}  # share, | baseline"
-    for tier, entry, share, usual in zip(TIERS, entries, shares, expected):
+    for tier, entry, share, usual in zip(TIERS, entries, shares, usual_shares):
         name = f"{tier} {entry.get('label') or ''}"
         counts = f"{in_train[tier]:9,}{in_test[tier]:9,}"
         shown = f"{usual:.1%}" if usual else ""
@@ -751,9 +756,10 @@ def tier_lines(
             far.append(f"tier {tier}")
     if far:
         yield wrapped(
-            f"Empty, or more than 5 points off the baseline: {', '.join(far)}. Either "
-            "the table's columns are filled differently from before, or the baseline "
-            "was made from other data."
+            f"Check: empty, or more than {TIER_TOLERANCE * 100:g} points off the "
+            f"baseline: {', '.join(far)}. Either the table's columns are filled "
+            "differently from before, or the baseline was made from other data. See "
+            '"The label" in README.md.'
         )
 
 
@@ -783,12 +789,12 @@ def feature_lines(samples: Iterable[Sample]) -> Iterator[str]:
             constant.append(name)
     if constant:
         yield wrapped(
-            "The same in every video, so that a model can learn nothing from it: "
-            f"{', '.join(constant)}."
+            "Check: the same in every video, so that a model can learn nothing from "
+            f"it: {', '.join(constant)}."
         )
     yield wrapped(
-        "shareRate, commentRate and likeRate give the tier away, for it is computed "
-        'from the same counts. See "Before you train" in README.md.'
+        "shareRate, commentRate and likeRate give the tier away: it is computed from "
+        'the same counts. See "Before you train" in README.md.'
     )
 
 
@@ -816,7 +822,8 @@ def read_settings(environ: Mapping[str, str]) -> tuple[str, str]:
         except (OSError, UnicodeError) as error:
             raise UsageError(
                 f"{path} can't be read: {error}",
-                "It must be text in UTF-8 (PowerShell may write UTF-16), and readable.",
+                "Make it readable, and save it as UTF-8. (PowerShell may have written "
+                "UTF-16.)",
             ) from None
 
     def find(*names: str) -> str:
@@ -830,42 +837,42 @@ def read_settings(environ: Mapping[str, str]) -> tuple[str, str]:
     url = find("SUPABASE_URL", "NEXT_PUBLIC_SUPABASE_URL")
     key = find("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY")
     wrong = []
-    if not is_project_url(url):
-        wrong.append("SUPABASE_URL")
+    if not is_usable_url(url):
+        wrong.append(f"SUPABASE_URL is {'malformed' if url else 'not set'}")
     if not KEY_FORM.fullmatch(key):
-        wrong.append("SUPABASE_SECRET_KEY")
+        wrong.append(f"SUPABASE_SECRET_KEY is {'malformed' if key else 'not set'}")
     if wrong:
         raise UsageError(
-            f"Missing or malformed: {' and '.join(wrong)}",
-            "Settings look like\n"
+            ", and ".join(wrong),
+            "Two settings are needed, which look like\n"
             "    SUPABASE_URL=https://abcdefgh.supabase.co\n"
             "    SUPABASE_SECRET_KEY=sb_secret_...\n"
             "Copy .env.example to .env and fill it in, or set them in the environment."
             f"\n.env.local and .env are looked for in {HERE}",
         )
-    # The dashboard also shows the URL with the path that the client will add.
+    # The dashboard also shows the URL with /rest/v1, which the client adds itself.
     return url.rstrip("/").removesuffix("/rest/v1"), key
 
 
-def is_project_url(text: str) -> bool:
-    """Return whether text looks like a project's URL and the HTTP client can use it."""
+def is_usable_url(text: str) -> bool:
+    """Return whether text is an http or https URL that the HTTP client can use."""
     if not URL_FORM.fullmatch(text):
         return False
     try:
         return bool(httpx.URL(text).host) and urlsplit(text).port != 0
-    except (ValueError, httpx.InvalidURL):  # for 192.168.0.256, xn--a, port 70000
+    except (ValueError, httpx.InvalidURL):  # 192.168.0.256, xn--a, port 70000
         return False
 
 
 def setting_warnings(url: str, key: str) -> Iterator[str]:
-    """Yield what a person should know of settings that can be used."""
+    """Yield a warning for each setting that works, but with a risk."""
     address = urlsplit(url)
     if address.scheme == "http" and address.hostname not in THIS_MACHINE:
-        yield "SUPABASE_URL is plain http: others can read the key on its way."
+        yield "SUPABASE_URL is plain http: others can read the key on the way."
     if key.startswith("sb_publishable_"):
         yield (
-            "This is a publishable key. Row-level security may show it only a part of "
-            "the table, and the training set would be made from that part. Use a "
+            "The key is a publishable one. Row-level security may show it only a part "
+            "of the table, and the training set would be made from that part. Use a "
             "secret key (sb_secret_...)."
         )
 
@@ -889,33 +896,38 @@ def read_baseline(path: Path) -> tuple[dict[str, Any], list[float]]:
         raise baseline_error(path, f"it needs {needed}") from None
     if [entry["tier"] for entry in entries] != TIERS:
         raise baseline_error(path, "its tiers are not 1 to 5, once each")
+    # A nan is not between them.
     if not all(isinstance(low, int | float) and -inf < low < inf for low in minima):
         raise baseline_error(path, "its thresholds are not all finite numbers")
-    if minima != sorted(set(minima)):
+    if not all(low < high for low, high in pairwise(minima)):
         raise baseline_error(path, "its thresholds do not ascend with the tiers")
     return baseline | {"virality_tiers": entries}, minima[1:]
 
 
 def baseline_error(path: Path, cause: str) -> UsageError:
-    """Return what to raise for a baseline that can't be used."""
+    """Return the error for a baseline that can't be used."""
     return UsageError(
         f"The baseline {path} can't be used: {cause}",
-        "Restore the one that came with the script, or name one with --baseline.",
+        "Name another one with --baseline, or leave that out to use the one that came "
+        "with the script.",
     )
 
 
 def resolve_output(path: Path) -> Path:
-    """Return the file to write, links followed. Raises UsageError if it can't be one."""
+    """Return the file to write, links followed. Raises UsageError if that can't be."""
     try:
         target = Path(os.path.realpath(path))
         if target.exists() and not target.is_file():
-            raise UsageError(f"--output {path} is a folder or a device", "Name a file.")
+            raise UsageError(
+                f"--output {path} is a folder or a device",
+                "Name a file, such as training-data.json.",
+            )
         with tempfile.TemporaryFile(dir=target.parent):
             return target  # a file can be made there
     except OSError as error:
         raise UsageError(
-            f"Can't make a file in the folder of {path}: {error.strerror}",
-            "Name a file in another place with --output.",
+            f"Can't write in the folder of {path}: {error.strerror}",
+            "Name a file in another folder with --output.",
         ) from None
 
 
@@ -939,7 +951,8 @@ def show_progress(dataset: Dataset) -> None:
 def erase_progress() -> None:
     """Erase the line of progress on a terminal."""
     if sys.stderr.isatty():
-        print("\r" + " " * 40 + "\r", end="", file=sys.stderr)
+        blanks = " " * 40  # more than the longest line of progress
+        print(f"\r{blanks}\r", end="", file=sys.stderr)
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -975,7 +988,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> None:
     """Read, compute, split, write and report. Raises Failure."""
     started = monotonic()
-    gc.set_threshold(100_000)  # saves 15 % of the time at 200,000 rows
+    gc.set_threshold(
+        100_000
+    )  # collect garbage less often: 15 % less time at 200,000 rows
     url, key = read_settings(os.environ)
     baseline, thresholds = read_baseline(arguments.baseline)
     target = resolve_output(arguments.output)
@@ -1021,7 +1036,7 @@ def run(arguments: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = parse_arguments(argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # escape what it can't show
+    if isinstance(sys.stdout, io.TextIOWrapper):  # it escapes what it can't show
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         run(arguments)
