@@ -42,7 +42,7 @@ import textwrap
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -707,7 +707,7 @@ def row_lines(dataset: Dataset) -> Iterator[str]:
     yield f"Dropped: {', '.join(dropped) or 'none'}."
     counted = dataset.rows_counted
     if counted is None:
-        yield "The rows were not counted at the start, which changes nothing else."
+        yield "The rows were not counted at the start, so a missing one would not show."
     elif counted > read:
         yield wrapped(
             f"{counted - read:,} fewer than counted at the start: archived or deleted "
@@ -775,7 +775,7 @@ def bar(share: int, mark: int) -> str:
     return drawn[:mark].ljust(mark) + "|" + drawn[mark + 1 :]
 
 
-def feature_lines(samples: Iterable[Sample]) -> Iterator[str]:
+def feature_lines(samples: Collection[Sample]) -> Iterator[str]:
     """Yield a table of the features, and what to know before training on them."""
     yield f"{'Feature':22}{'median':>9}{'mean':>9}{'maximum':>9}{'at 0':>9}{'at 1':>9}"
     constant = []

@@ -402,15 +402,6 @@ def test_a_terminal_has_one_line_of_progress_that_is_rewritten(
     assert min(map(len, blanks)) >= len("1,000,719 of 1,000,719 rows")
 
 
-def test_a_terminal_shows_at_once_that_the_reading_has_begun(
-    serve: Serve, extract: Extract, monkeypatch: Patch
-) -> None:
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    server = serve(10)
-    fail_always(server, recorded("expired token"))
-    assert extract(server, code=1).err.startswith("\r0 rows\r")
-
-
 # --- Transient errors
 
 NO_ARRAY = "The reply is not a JSON array. Trying"
@@ -626,19 +617,6 @@ def test_a_server_that_stays_down_is_asked_five_times(
     assert f".\n{advice}" in said
 
 
-def test_advice_for_an_outage_and_for_a_slow_database(
-    serve: Serve, fails: Fails
-) -> None:
-    server = serve(ROWS)
-    fail_always(server, http_reply(503))
-    outage = "A paused project can be restored in the dashboard; https://status."
-    assert outage in flat(fails(server))
-    fail_always(server, recorded("statement timeout"))
-    said = fails(server)
-    assert "the column id has an index" in flat(said)
-    assert "\n    alter role service_role set statement_timeout = '60s';\n" in said
-
-
 # --- Final faults
 
 KEY = "This key doesn't belong to the project at SUPABASE_URL, or it has expired or"
@@ -706,6 +684,10 @@ def test_advice_that_says_what_to_do(serve: Serve, fails: Fails) -> None:
     ]:
         fail_always(server, recorded(name))
         assert words in flat(fails(server))
+    assert "https://status.supabase.com" in script.OUTAGE_ADVICE
+    assert "paused project can be restored" in script.OUTAGE_ADVICE
+    assert "id has an index" in script.SLOW_DATABASE_ADVICE
+    assert "set statement_timeout = '60s';\n" in script.SLOW_DATABASE_ADVICE
     fail_always(server, recorded("expired token"))
     assert "local stack" not in fails(server)
     fail_always(server, recorded("secret key without a grant on the table"))

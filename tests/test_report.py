@@ -57,12 +57,6 @@ def test_nothing_dropped_and_how_many_fewer_than_counted() -> None:
         assert len(lines_on_rows([()] * 10, counted=counted)) == 3
 
 
-def test_rows_that_were_not_counted() -> None:
-    data = script.Dataset([], 42, samples={b"": make_sample()})
-    said = "The rows were not counted at the start, which changes nothing else."
-    assert list(script.row_lines(data))[2] == said
-
-
 def test_what_is_unknown_is_a_share_of_the_videos_the_largest_first() -> None:
     unknown = [("uploaded_at", "followers")] * 19 + [("followers",)] * 449
     lines = lines_on_rows(unknown + [()] * 532)
@@ -253,6 +247,11 @@ def test_views_and_comments_that_are_swapped_are_seen(
     assert "off the baseline: tier 1, tier 2, tier 3, tier 4, tier 5. " + FAR in report
 
 
+def test_wrapping_breaks_no_path() -> None:
+    path = "/home/you/" + 9 * "my-project/"
+    assert script.wrapped(f"It is in {path}\nand here") == f"It is in\n{path}\nand here"
+
+
 # --- All of it
 
 
@@ -313,18 +312,6 @@ def test_the_seconds_are_those_of_the_whole_run(
     for name in ("read_settings", "write_whole", "feature_lines"):
         monkeypatch.setattr(script, name, slow(getattr(script, name)))
     assert extract(server).out.endswith(" MB, in 3.0 s\n")
-
-
-def test_uploads_without_a_time_are_seen(serve: Serve, extract: Extract) -> None:
-    """Of 200 videos, 198 lack it; their weekday and hour are 0.5, not 0."""
-    table = [row(n, metadata={"bookmarks": n, "followers": n}) for n in range(1, 201)]
-    for video in table[:2]:
-        video["metadata"] = {"uploaded_at": "2026-01-18T00:00:00Z"}  # a Sunday
-    report = extract(serve(table)).out
-    assert "Unknown: uploaded_at 99.0%, bookmarks 1.0%, followers 1.0%.\n" in report
-    assert "Check: more than 90% of the videos lack uploaded_at. Has" in flat(report)
-    figures = r"hourPosted +0\.50000 +0\.49500 +0\.50000 +1\.0% +0\.0%\n"
-    assert re.search(figures, report)
 
 
 def test_the_baseline_that_was_used_is_named(serve: Serve, extract: Extract) -> None:
