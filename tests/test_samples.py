@@ -85,7 +85,7 @@ NO_UPLOAD_TIMES: list[Any] = [
     "0001-01-01T00:00:00+01:00",  # before the year 1 in UTC
     "1970-01-01T00:00:00Z",  # a default
     "1705012312345",  # milliseconds, which read as a day in 1705
-    "2014-01-01T01:00:00+02:00",  # in UTC, an hour before 2014
+    "2014-01-01T01:59:59+02:00",  # in UTC, a second before 2014
     20260116, True, None, ["2026-01-16T21:07:04Z"],
 ]
 STRANGE: list[Any] = [
