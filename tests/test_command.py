@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,14 @@ DEMO = Path("training-data.demo.json")
 def test_it_writes_the_file_and_reports_to_standard_output(
     serve: Serve, start: Start
 ) -> None:
-    process = start(**settings(serve(60)), PYTHONDEVMODE="1")
+    process = start(**settings(serve(60)), PYTHONDEVMODE="1", TZ="Asia/Tokyo")
     out, err = process.communicate()
     assert process.returncode == 0
     assert "1 Unlikely to perform " in out
     assert err == ""  # no ResourceWarning either: nothing is left open
     assert written()["trainSet"]["count"] > 40
+    age = datetime.now(UTC) - datetime.fromisoformat(written()["generatedAt"])
+    assert abs(age.total_seconds()) < 60
     assert os.listdir() == [OUTPUT.name]
 
 

