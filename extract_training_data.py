@@ -988,9 +988,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> None:
     """Read, compute, split, write and report. Raises Failure."""
     started = monotonic()
-    gc.set_threshold(
-        100_000
-    )  # collect garbage less often: 15 % less time at 200,000 rows
+    gc.set_threshold(100_000)  # saves 15 % of the time at 200,000 rows
     url, key = read_settings(os.environ)
     baseline, thresholds = read_baseline(arguments.baseline)
     target = resolve_output(arguments.output)
