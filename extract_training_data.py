@@ -372,16 +372,14 @@ async def read_table(url: str, key: str, dataset: Dataset) -> None:
     is inserted, archived or deleted meanwhile is read once or not at all.
     """
     show_progress(dataset)
-    announced: set[str] = set()  # shared, so that one reader speaks for all
+    said: set[str] = set()  # shared, so that one reader speaks for all
     client = await connect(url, key)
     async with client:
         try:
             async with asyncio.TaskGroup() as readers:
                 readers.create_task(count_rows(client, dataset))
                 for after, last in pairwise(ID_BORDERS):
-                    readers.create_task(
-                        read_range(client, after, last, dataset, announced)
-                    )
+                    readers.create_task(read_range(client, after, last, dataset, said))
         except ExceptionGroup as group:
             # The first failure has ended the other readers.
             raise group.exceptions[0] from None
@@ -392,7 +390,7 @@ async def read_range(
     after: str,
     last: str,
     dataset: Dataset,
-    announced: set[str],
+    said: set[str],
 ) -> None:
     """Read the videos with ids above `after`, up to `last`, into the dataset.
 
@@ -400,7 +398,7 @@ async def read_range(
     an earlier row is inserted or removed. Only an empty page ends the range: a server
     may send fewer rows than asked for, so a short one does not.
     """
-    while page := await fetch_page(client, after, last, announced):
+    while page := await fetch_page(client, after, last, said):
         for video in page:
             dataset.add(video)
         show_progress(dataset)
@@ -408,7 +406,7 @@ async def read_range(
 
 
 async def fetch_page(
-    client: AsyncPostgrestClient, after: str, last: str, announced: set[str]
+    client: AsyncPostgrestClient, after: str, last: str, said: set[str]
 ) -> list[Video]:
     """Return up to 1,000 rows with ids above `after`, up to `last`, lowest ids first.
 
@@ -427,22 +425,22 @@ async def fetch_page(
         try:
             return await request_rows(query)
         except TransientError as error:
-            await back_off(error, seconds, announced)
+            await back_off(error, seconds, said)
     return await request_rows(query)  # the last attempt: its failure ends the run
 
 
-async def back_off(error: TransientError, seconds: float, announced: set[str]) -> None:
+async def back_off(error: TransientError, seconds: float, said: set[str]) -> None:
     """Say what happened, and wait before the next attempt.
 
-    announced: what some reader has said and still waits for. It is not said again.
+    said: what some reader has said and still waits for. It is not said again.
     """
     seconds = max(seconds, error.retry_after)
     message = f"{error.problem}. Trying again in {seconds:g} s."
-    if message not in announced:
+    if message not in said:
         say(message)
-    announced.add(message)
+    said.add(message)
     await asyncio.sleep(seconds)
-    announced.discard(message)
+    said.discard(message)
 
 
 async def request_rows(query: AsyncSelectRequestBuilder) -> list[Video]:
@@ -564,13 +562,13 @@ def http_error(response: httpx.Response) -> Failure:
 
     label = f"HTTP {status} {response.reason_phrase}".strip()
     message = fields.get("message") or fields.get("error") or fields.get("msg")
-    said = [message, fields.get("details"), fields.get("hint")]
+    texts = [message, fields.get("details"), fields.get("hint")]
     if crashed:
-        said.append("no message, as when PostgreSQL crashes")
+        texts.append("no message, as when PostgreSQL crashes")
     if response.has_redirect_location:
-        said.append(f"not followed, a redirect to {response.headers['location']}")
+        texts.append(f"not followed, a redirect to {response.headers['location']}")
     parts = [f"{label} ({code})" if code else label]
-    parts += [str(text).strip().rstrip(".") for text in said if text]
+    parts += [str(text).strip().rstrip(".") for text in texts if text]
     problem = one_line(": ".join(parts), response.request)
 
     if slow or crashed or status in (408, 429) or status >= 500:
