@@ -101,8 +101,8 @@ FOLLOWER_TIERS = (0.1, 0.3, 0.5, 0.7, 0.9)  # nano, micro, mid, macro, mega
 UNKNOWN = 0.5  # for a follower tier, weekday or hour that is not known
 
 TIERS = [1, 2, 3, 4, 5]
-TIER_TOLERANCE = 0.05  # a share that differs by more from the baseline's is reported
-MOSTLY_UNKNOWN = 0.9  # an input that more of the videos lack is reported
+TIER_TOLERANCE = 0.05  # report a tier whose share is further off the baseline's
+MOSTLY_UNKNOWN = 0.9  # report an input that more than this share of the videos lack
 LINE_WIDTH = 80  # columns
 BAR_WIDTH = 19  # columns
 
@@ -230,7 +230,7 @@ def number(value: Any) -> float | None:
     >>> number(12), number("12"), number(-1), number(True), number("1e3")
     (12, 12, None, None, None)
     """
-    if type(value) in (int, float):  # not isinstance(), for which true is an int, too
+    if type(value) in (int, float):  # not isinstance(): for it, True is an int
         return value if 0 <= value < MAX_NUMBER else None
     if isinstance(value, str) and value.isascii() and value.isdigit():
         return number(int(value)) if len(value) <= MAX_DIGITS else None
@@ -372,7 +372,7 @@ async def read_table(url: str, key: str, dataset: Dataset) -> None:
     is inserted, archived or deleted meanwhile is read once or not at all.
     """
     show_progress(dataset)
-    said: set[str] = set()  # shared, so that one reader speaks for all
+    said: set[str] = set()  # shared, so that one message is not printed four times
     client = await connect(url, key)
     async with client:
         try:
@@ -432,7 +432,8 @@ async def fetch_page(
 async def back_off(error: TransientError, seconds: float, said: set[str]) -> None:
     """Say what happened, and wait before the next attempt.
 
-    said: what some reader has said and still waits for. It is not said again.
+    said: the messages that some reader has printed and still waits on. They are not
+        printed again.
     """
     seconds = max(seconds, error.retry_after)
     message = f"{error.problem}. Trying again in {seconds:g} s."
@@ -452,7 +453,7 @@ async def request_rows(query: AsyncSelectRequestBuilder) -> list[Video]:
         reply: Any = await query.execute()  # check_reply() raises for an HTTP error
     except httpx.RequestError as error:
         raise request_error(error) from None
-    rows = reply.data  # the client returns what is not JSON as text
+    rows = reply.data  # text, where the reply is not JSON
     if not isinstance(rows, list):
         raise no_array_error()
     return rows
@@ -477,9 +478,9 @@ async def connect(url: str, key: str) -> AsyncPostgrestClient:
     Raises UsageError if the proxy or the certificates in the environment can't be used.
     """
     try:
-        # The client's own HTTP client uses HTTP/2 (users report dropped connections,
-        # supabase-py #1064), follows redirects (which could take the key elsewhere) and
-        # waits for up to 120 s.
+        # Left to itself, supabase would use HTTP/2 (users report dropped connections,
+        # supabase-py #1064), follow redirects (which could take the key elsewhere), and
+        # wait for up to 120 s.
         http = httpx.AsyncClient(
             timeout=TIMEOUT, event_hooks={"response": [check_reply]}
         )
@@ -511,7 +512,7 @@ SLOW_DATABASE_ADVICE = (
 
 
 async def check_reply(response: httpx.Response) -> None:
-    """Raise Failure for an HTTP error, or a reply without a body. A hook of httpx.
+    """Raise Failure for an HTTP error or an empty body. A response hook of httpx.
 
     The client's own APIError has neither the status nor the headers, and the client
     takes a reply without a body for an empty page, which would end a range.
@@ -586,8 +587,8 @@ def refusal_advice(status: int, code: str | None) -> str:
     if status == 402:
         return (
             "Supabase restricts this organization's projects: a quota is exceeded, or "
-            "a bill is due. See Usage and Billing of the organization in the dashboard, "
-            "https://supabase.com/dashboard."
+            "a bill is due. See Usage and Billing of the organization in the dashboard "
+            "(https://supabase.com/dashboard)."
         )
     if code == "42501":
         return (
@@ -676,8 +677,8 @@ def write_whole(target: Path, text: Iterable[str]) -> int:
     Raises Failure if it can't be written. Then an earlier file is unchanged.
     """
     try:
-        # A temporary file may be read by its owner only. A file that is opened in a
-        # temporary folder has the permissions of any new file.
+        # Only their owner can read the files that tempfile makes. A file that is opened
+        # in a temporary folder has the permissions of any new file.
         with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder:
             part = Path(folder) / target.name
             with part.open("w", encoding="utf-8", newline="\n") as file:
@@ -720,7 +721,7 @@ def row_lines(dataset: Dataset) -> Iterator[str]:
     if mostly:
         yield wrapped(
             f"Check: more than {MOSTLY_UNKNOWN:.0%} of the videos lack "
-            f"{', '.join(mostly)}. Has what fills the table stopped filling this in?"
+            f"{', '.join(mostly)}. Has the scraper stopped filling them in?"
         )
 
 
@@ -787,8 +788,8 @@ def feature_lines(samples: Collection[Sample]) -> Iterator[str]:
             constant.append(name)
     if constant:
         yield wrapped(
-            "Check: the same in every video, so that a model can learn nothing from "
-            f"it: {', '.join(constant)}."
+            "Check: the same in every video, so a model can learn nothing from them: "
+            f"{', '.join(constant)}."
         )
     yield wrapped(
         "shareRate, commentRate and likeRate give the tier away: it is computed from "
@@ -894,7 +895,7 @@ def read_baseline(path: Path) -> tuple[dict[str, Any], list[float]]:
         raise baseline_error(path, f"it needs {needed}") from None
     if [entry["tier"] for entry in entries] != TIERS:
         raise baseline_error(path, "its tiers are not 1 to 5, once each")
-    # A nan is not between them.
+    # The comparisons are false for a nan, too.
     if not all(isinstance(low, int | float) and -inf < low < inf for low in minima):
         raise baseline_error(path, "its thresholds are not all finite numbers")
     if not all(low < high for low, high in pairwise(minima)):
@@ -912,7 +913,7 @@ def baseline_error(path: Path, cause: str) -> UsageError:
 
 
 def resolve_output(path: Path) -> Path:
-    """Return the file to write, links followed. Raises UsageError if that can't be."""
+    """Return the path to write to, links followed. Raises UsageError if it can't be."""
     try:
         target = Path(os.path.realpath(path))
         if target.exists() and not target.is_file():
@@ -921,12 +922,13 @@ def resolve_output(path: Path) -> Path:
                 "Name a file, such as training-data.json.",
             )
         with tempfile.TemporaryFile(dir=target.parent):
-            return target  # a file can be made there
+            pass  # a file can be made there
     except OSError as error:
         raise UsageError(
             f"Can't write in the folder of {path}: {error.strerror}",
             "Name a file in another folder with --output.",
         ) from None
+    return target
 
 
 # --- The command
@@ -1032,7 +1034,8 @@ def run(arguments: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = parse_arguments(argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # it escapes what it can't show
+    # Escape what the output's encoding lacks, rather than fail after all is written.
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         run(arguments)

@@ -79,7 +79,7 @@ def test_one_sentence_names_what_more_than_90_percent_lack() -> None:
     assert flat("\n".join(lines[2:])) == (
         "Unknown: likes 90.1%, shares 90.1%, uploaded_at 90.0%. "
         "Check: more than 90% of the videos lack likes, shares. "
-        "Has what fills the table stopped filling this in?"
+        "Has the scraper stopped filling them in?"
     )
 
 
@@ -216,7 +216,7 @@ def test_the_table_of_the_features() -> None:
 def test_one_sentence_names_the_features_that_are_the_same_in_every_video() -> None:
     samples = [make_sample(rest=rest, hourPosted=0.5) for rest in (0.1, 0.2)]
     text = flat("\n".join(lines_on_features(samples)))
-    assert "so that a model can learn nothing from it: hourPosted. shareRate" in text
+    assert "so a model can learn nothing from them: hourPosted. shareRate" in text
 
 
 def test_durations_in_milliseconds_are_seen(serve: Serve, extract: Extract) -> None:
@@ -225,14 +225,14 @@ def test_durations_in_milliseconds_are_seen(serve: Serve, extract: Extract) -> N
         for video in sample_videos(100)
     ]
     report = flat(extract(serve(table)).out)
-    assert "can learn nothing from it: durationSeconds. " in report
+    assert "can learn nothing from them: durationSeconds. " in report
 
 
 def test_a_table_without_metadata_is_seen(serve: Serve, extract: Extract) -> None:
     report = extract(serve([v | {"metadata": None} for v in sample_videos(100)])).out
-    assert "lack bookmarks, followers, uploaded_at. Has what" in flat(report)
+    assert "lack bookmarks, followers, uploaded_at. Has the" in flat(report)
     names = "saveRate, hasFollowerData, followerTier, viewsPerFollower, weekdayPosted,"
-    assert f"nothing from it: {names} hourPosted." in flat(report)
+    assert f"nothing from them: {names} hourPosted." in flat(report)
     assert report.count("Has") == 1
 
 
