@@ -1,5 +1,6 @@
 """The command as a person runs it, and what stands in more than one file."""
 
+import ast
 import json
 import os
 import re
@@ -130,6 +131,11 @@ def test_where_it_can_not_begin(before: str, words: str) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_python_3_8_can_parse_the_script_and_so_say_that_it_is_too_old() -> None:
+    source = (ROOT / "extract_training_data.py").read_text(encoding="utf-8")
+    ast.parse(source, feature_version=(3, 8))
 
 
 # --- What stands in more than one file
