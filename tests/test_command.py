@@ -113,7 +113,10 @@ def test_ctrl_c(moment: str, serve: Serve, start: Start) -> None:
             "sys.modules['supabase'] = None",
             "Error: A package is missing, too old or broken: import of sup",
         ),
-        ("sys.modules['dotenv'] = None", ".venv/bin/pip install -r requirements.txt"),
+        (
+            "sys.modules['dotenv'] = None",
+            "-r requirements.txt\n    .venv/bin/python extract_training_data.py\n",
+        ),
         (
             "import supabase; del supabase.AsyncClientOptions",
             "too old or broken: cannot import name 'AsyncClientOptions' from 'supabase'",

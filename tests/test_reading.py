@@ -835,7 +835,7 @@ def test_a_key_that_sees_no_rows(serve: Serve, fails: Fails) -> None:
     said = fails(server)
     assert "Error: No rows came from the table scraped_videos.\nCheck that" in said
     assert "rows whose archived_at is null" in said
-    assert "a publishable (anon) key may see none" in flat(said)
+    assert "a publishable (anon) key may see none: use a secret key." in flat(said)
 
 
 @pytest.mark.parametrize("usable", [0, 1])

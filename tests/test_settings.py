@@ -155,7 +155,7 @@ def test_an_env_file_that_may_not_be_read(monkeypatch: Patch) -> None:
 )
 def test_plain_http_to_another_machine_is_warned_of(host: str) -> None:
     [warning] = script.setting_warnings(f"http://{host}", KEY)
-    assert warning.startswith("SUPABASE_URL is plain http")
+    assert warning == "SUPABASE_URL is plain http: others can read the key on the way."
     assert list(script.setting_warnings(f"https://{host}", KEY)) == []
 
 
@@ -346,9 +346,11 @@ def test_a_working_folder_that_was_deleted(serve: Serve, extract: Extract) -> No
     Path.cwd().rmdir()
     server = serve(10)
     said = extract(server, code=2).err
-    assert said.startswith(
-        f"Error: {FOLDER} {OUTPUT}: No such file or directory.\nName"
-    )
+    assert said.splitlines() == [
+        f"Error: {FOLDER} {OUTPUT}: No such file or directory.",
+        "Name a file in another folder with --output.",
+        "Nothing was written.",
+    ]
     assert server.requests == []
 
 
