@@ -561,7 +561,7 @@ def test_retry_after_is_obeyed_up_to_a_minute(
     header: str, seconds: float, serve: Serve, extract: Extract, waits: list[float]
 ) -> None:
     server = serve(ROWS)
-    fail(server, {(3, 1): http_reply(503, retry_after=header)})
+    fail(server, {(3, 1): http_reply(500, retry_after=header)})
     assert announced(extract(server).err) == [seconds]
     assert waits == [seconds]
 

@@ -89,6 +89,7 @@ def test_all_that_can_be_unknown_or_dropped_fits() -> None:
     lines = lines_on_rows([tuple(LACKING)] * 9, counted=99_999_999, dropped=dropped)
     assert max(map(len, lines)) <= 80
     text = flat("\n".join(lines))
+    assert "Dropped: 999,999 duplicated, 999,999 without duration, 999,999" in text
     assert all(f" {name} 100.0%" in text for name in LACKING)
     assert f"lack {', '.join(sorted(LACKING))}. Has" in text
 
