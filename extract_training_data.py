@@ -907,8 +907,7 @@ def baseline_error(path: Path, cause: str) -> UsageError:
     """Return the error for a baseline that can't be used."""
     return UsageError(
         f"The baseline {path} can't be used: {cause}",
-        "Name another one with --baseline, or leave that out to use the one that came "
-        "with the script.",
+        "Restore the one that came with the script, or name another with --baseline.",
     )
 
 

@@ -38,7 +38,7 @@ DEMO = Path("training-data.demo.json")
 def test_it_writes_the_file_and_reports_to_standard_output(
     serve: Serve, start: Start
 ) -> None:
-    process = start(**settings(serve(60)), PYTHONDEVMODE="1", TZ="Asia/Tokyo")
+    process = start(**settings(serve(60)), PYTHONWARNINGS="default", TZ="Asia/Tokyo")
     out, err = process.communicate()
     assert process.returncode == 0
     assert "1 Unlikely to perform " in out
