@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["supabase>=2.34,<3", "python-dotenv>=1.0,<2"]
+# dependencies = ["supabase>=2.34,<2.35", "python-dotenv>=1.2,<2"]
 # ///
 """Turn the scraped TikTok videos of a Supabase project into a training set.
 
@@ -37,38 +37,50 @@ import io
 import json
 import os
 import re
+import ssl
 import tempfile
 import textwrap
 from array import array
+from base64 import urlsafe_b64decode
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from hashlib import sha256
+from importlib.metadata import version
 from itertools import pairwise
 from math import inf
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 from time import monotonic
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
-from uuid import UUID
 
 try:
-    import httpx  # comes with supabase, which sends its requests with it
+    # httpx sends the requests of supabase, which may exchange it (supabase-py #1615):
+    # hence supabase<2.35.
+    import httpx
     from dotenv import dotenv_values
-    from postgrest import AsyncPostgrestClient, AsyncSelectRequestBuilder, CountMethod
+    from postgrest import (
+        APIResponse,
+        AsyncPostgrestClient,
+        AsyncSelectRequestBuilder,
+        CountMethod,
+    )
     from supabase import AsyncClientOptions, acreate_client
-except ImportError as error:
+
+    for package, oldest in (("supabase", (2, 34)), ("python-dotenv", (1, 2))):
+        major, minor, *_ = version(package).split(".")
+        if (int(major), int(minor)) < oldest:  # it imports well, but fails later
+            raise ImportError(f"{package} {version(package)} is too old")
+except Exception as error:  # noqa: BLE001 - a broken package may raise any
     sys.exit(f"""Error: A package is missing, too old or broken: {error}
 In the script's folder, install the packages, and run the script with them:
     python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
     .venv/bin/python extract_training_data.py""")
 
-Video = dict[str, Any]  # a row, as the server sends it
-Inputs = dict[str, Any]  # the checked values of a row; None where unknown
+Row = dict[str, Any]  # as the server sends it
 
 HERE = Path(__file__).resolve().parent
 BASELINE = HERE / "calibration-baseline.json"
@@ -80,33 +92,34 @@ COLUMNS = (  # "->" keeps the JSON type, "->>" would turn a number into text
     "followers:metadata->followers,uploaded_at:metadata->uploaded_at"
 )
 PAGE_SIZE = 1000  # rows; Supabase sends no more in one reply by default
-READERS = 4  # ranges of ids that are read side by side; random uuids spread evenly
-ID_BORDERS = [  # 00000000-..., 3fffffff-..., 7fffffff-..., bfffffff-..., ffffffff-...
-    str(UUID(int=n * (2**128 - 1) // READERS)) for n in range(READERS + 1)
-]
+ID_BORDERS = (  # a quarter, a half and three quarters of all uuids
+    "40000000-0000-0000-0000-000000000000",
+    "80000000-0000-0000-0000-000000000000",
+    "c0000000-0000-0000-0000-000000000000",
+)
 TIMEOUT = httpx.Timeout(30, connect=10)  # seconds; Supabase cancels a query after 8
+COUNT_TIMEOUT = 10  # seconds
 RETRY_WAITS = (1, 2, 4, 8)  # seconds before the second to the fifth attempt
 MAX_RETRY_AFTER = 60  # seconds; a server that asks for more gets 60
 MAX_MESSAGE = 500  # characters of what a server says
 
-MAX_NUMBER = 2**63  # every bigint is smaller
-MAX_DIGITS = 19  # of a number that comes as text; enough for every bigint
+BIGINT_END = 2**63  # the first whole number that is too large for a bigint
+BIGINT_DIGITS = 19  # int() raises an error for text of more than 4,300 digits
 FIRST_UPLOAD = datetime(2014, 1, 1, tzinfo=UTC)  # to musical.ly, later TikTok
-MAX_DURATION = 180  # seconds
-MAX_HASHTAGS = 30
-MAX_CAPTION_LENGTH = 2000  # UTF-16 code units
-MAX_VIEWS_PER_FOLLOWER = 50
-FOLLOWER_BOUNDS = (10_000, 100_000, 500_000, 1_000_000)
-FOLLOWER_TIERS = (0.1, 0.3, 0.5, 0.7, 0.9)  # nano, micro, mid, macro, mega
-UNKNOWN = 0.5  # for a follower tier, weekday or hour that is not known
 
 TIERS = [1, 2, 3, 4, 5]
-TIER_TOLERANCE = 0.05  # report a tier whose share is further off the baseline's
-MOSTLY_UNKNOWN = 0.9  # report an input that more than this share of the videos lack
-LINE_WIDTH = 80  # columns
-BAR_WIDTH = 19  # columns
+COUNTS_IN_WES = ("likes", "comments", "shares")
+LINE_WIDTH = 80  # columns of a report
+BAR_WIDTH = 11  # columns
+# The report points out an input that more than this share of the videos lack,
+CHECK_UNKNOWN = 0.9
+CHECK_UNKNOWN_IN_WES = 0.1
+# and a tier whose share is further than this from the baseline's.
+CHECK_TIER_SHARE = 0.05
 
-URL_FORM = re.compile(r"https?://[\w-]+(\.[\w-]+)*(:\d+)?(/[\w./~-]*)?", re.ASCII)
+URL_FORM = re.compile(
+    r"https?://[\w-]{1,63}(\.[\w-]{1,63})*(:[1-9]\d{0,4})?(/[\w./~-]*)?", re.ASCII
+)
 KEY_FORM = re.compile(r"[\w.-]+", re.ASCII)  # sb_secret_..., or a JWT
 THIS_MACHINE = ("localhost", "127.0.0.1")
 
@@ -147,12 +160,18 @@ class TransientError(Failure):
 
 
 class Sample(NamedTuple):
-    """A usable video, as the training set needs it."""
+    """A usable video, as the training set and the report need it.
+
+    Of two samples of one video, the greater one is that with more views, or the one
+    with the greater values if they have as many.
+    """
 
     digest: bytes  # decides its place in the order and the split
+    views: float
     features: "array[float]"  # a list of them takes almost three times the memory
     tier: int  # 1 to 5
-    unknown: tuple[str, ...]  # the names of its unknown inputs, for the report
+    unknown: tuple[str, ...]  # the names of its values that are None
+    uploaded_on: date | None  # in UTC; compared only where `unknown` is the same
 
 
 @dataclass
@@ -165,26 +184,23 @@ class Dataset:
     dropped: Counter[str] = field(default_factory=Counter)  # rows, by reason
     rows_counted: int | None = None  # by the server at the start; None if it didn't
 
-    def add(self, video: Video) -> None:
+    def add(self, row: Row) -> None:
         """Turn a row into a sample, or drop it.
 
-        A video whose row is deleted and inserted again during the run may come twice.
-        The row that comes last is kept.
+        A video may come in several rows: where the table allows it, or when its row is
+        deleted and inserted again during the run. The row with the most views is kept,
+        which is the latest scrape. The order in which the rows come never matters.
         """
-        inputs = inputs_of(video)
-        if not inputs["views"]:
+        video = video_of(row)
+        if not video.views:
             self.dropped["without views"] += 1
-        elif not inputs["duration_seconds"]:
+        elif not video.duration_seconds:
             self.dropped["without duration"] += 1
         else:
-            sample = Sample(
-                digest=digest(video, self.seed),
-                features=array("d", features(inputs).values()),
-                tier=virality_tier(weighted_engagement_score(inputs), self.thresholds),
-                unknown=tuple(name for name, value in inputs.items() if value is None),
-            )
+            sample = sample_of(video, digest_of(row, self.seed), self.thresholds)
             if sample.digest in self.samples:
                 self.dropped["duplicated"] += 1
+                sample = max(sample, self.samples[sample.digest])
             self.samples[sample.digest] = sample
 
     def rows_read(self) -> int:
@@ -200,26 +216,42 @@ class Dataset:
         return [self.samples[key] for key in sorted(self.samples)]
 
 
-def inputs_of(video: Video) -> Inputs:
-    """Return the values of a row, checked: numbers of at least 0, a time in UTC, ...
+class Video(NamedTuple):
+    """What a row tells of its video, checked.
 
     A value is None if it is unknown: null, absent, of another type or unreadable.
     """
-    sound, caption = video.get("sound_name"), video.get("description")
-    hashtags = video.get("hashtags")
-    return {
-        "views": number(video.get("views")),
-        "duration_seconds": number(video.get("duration_seconds")),
-        "likes": number(video.get("likes")),
-        "shares": number(video.get("shares")),
-        "comments": number(video.get("comments")),
-        "bookmarks": number(video.get("bookmarks")),
-        "hashtags": hashtags if isinstance(hashtags, list) else None,
-        "sound_name": sound if isinstance(sound, str) and sound.strip() else None,
-        "description": caption if isinstance(caption, str) else None,
-        "followers": number(video.get("followers")),
-        "uploaded_at": upload_time(video.get("uploaded_at")),
-    }
+
+    views: float  # 0 if unknown
+    duration_seconds: float  # 0 if unknown
+    likes: float | None
+    shares: float | None
+    comments: float | None
+    bookmarks: float | None
+    hashtags: list[Any] | None
+    sound_name: str | None  # not blank
+    description: str | None  # the caption
+    followers: float | None
+    uploaded_at: datetime | None  # in UTC
+
+
+def video_of(row: Row) -> Video:
+    """Return what a row tells of its video."""
+    hashtags, caption = row.get("hashtags"), row.get("description")
+    sound = row.get("sound_name")
+    return Video(
+        views=number(row.get("views")) or 0,
+        duration_seconds=number(row.get("duration_seconds")) or 0,
+        likes=number(row.get("likes")),
+        shares=number(row.get("shares")),
+        comments=number(row.get("comments")),
+        bookmarks=number(row.get("bookmarks")),
+        hashtags=hashtags if isinstance(hashtags, list) else None,
+        sound_name=sound if isinstance(sound, str) and sound.strip() else None,
+        description=caption if isinstance(caption, str) else None,
+        followers=number(row.get("followers")),
+        uploaded_at=upload_time(row.get("uploaded_at")),
+    )
 
 
 def number(value: Any) -> float | None:
@@ -231,9 +263,9 @@ def number(value: Any) -> float | None:
     (12, 12, None, None, None)
     """
     if type(value) in (int, float):  # not isinstance(): for it, True is an int
-        return value if 0 <= value < MAX_NUMBER else None
+        return value if 0 <= value < BIGINT_END else None
     if isinstance(value, str) and value.isascii() and value.isdigit():
-        return number(int(value)) if len(value) <= MAX_DIGITS else None
+        return number(int(value)) if len(value) <= BIGINT_DIGITS else None
     return None
 
 
@@ -257,66 +289,100 @@ def upload_time(value: Any) -> datetime | None:
     return time if time >= FIRST_UPLOAD else None
 
 
-def features(inputs: Inputs) -> dict[str, float]:
-    """Return the features of a usable video by name, each in [0, 1].
-
-    To add a 16th, add a line here: name, formula, cap, and the value if the input is
-    unknown. A new column also goes into COLUMNS and inputs_of().
-    """
-    views, likes = inputs["views"], inputs["likes"] or 0
-    shares, comments = inputs["shares"] or 0, inputs["comments"] or 0
-    followers, posted = inputs["followers"], inputs["uploaded_at"]
-    # fmt: off
-    return {
-        "shareRate":          min(shares / views, 1.0),
-        "commentRate":        min(comments / views, 1.0),
-        "likeRate":           min(likes / views, 1.0),
-        "saveRate":           min((inputs["bookmarks"] or 0) / views, 1.0),
-        "shareToLikeRatio":   min(shares / likes, 1.0) if likes else 0.0,
-        "commentToLikeRatio": min(comments / likes, 1.0) if likes else 0.0,
-        "durationSeconds":    min(inputs["duration_seconds"] / MAX_DURATION, 1.0),
-        "hashtagCount":       min(len(inputs["hashtags"] or []) / MAX_HASHTAGS, 1.0),
-        "hasTrendingSound":   1.0 if inputs["sound_name"] else 0.0,
-        "captionLength":      min(utf16_length(inputs["description"] or "") / MAX_CAPTION_LENGTH, 1.0),
-        "hasFollowerData":    0.0 if followers is None else 1.0,
-        "followerTier":       UNKNOWN if followers is None else follower_tier(followers),
-        "viewsPerFollower":   min(views / followers / MAX_VIEWS_PER_FOLLOWER, 1.0) if followers else 0.0,
-        "weekdayPosted":      posted.isoweekday() % 7 / 6 if posted else UNKNOWN,  # Sunday 0
-        "hourPosted":         posted.hour / 23 if posted else UNKNOWN,
-    }
-    # fmt: on
+def sample_of(video: Video, digest: bytes, thresholds: Sequence[float]) -> Sample:
+    """Return the sample of a usable video."""
+    return Sample(
+        digest,
+        views=video.views,
+        features=array("d", features(video)),
+        tier=virality_tier(weighted_engagement_score(video), thresholds),
+        unknown=tuple(k for k, value in zip(Video._fields, video) if value is None),
+        uploaded_on=video.uploaded_at.date() if video.uploaded_at else None,
+    )
 
 
-def utf16_length(text: str) -> int:
-    """Return the length in UTF-16 code units; most emoji count as 2.
+def features(video: Video) -> list[float]:
+    """Return the features of a usable video in the order of FEATURES, each in [0, 1]."""
+    return [min(feature.formula(video), 1.0) for feature in FEATURES]
+
+
+class Feature(NamedTuple):
+    """A feature: its name, when it is known, and its formula."""
+
+    name: str
+    after_posting: bool  # counted after posting: such a feature tells of the tier
+    formula: Callable[[Video], float]  # gives 0 or more; more than 1 counts as 1
+
+
+BEFORE, AFTER = False, True
+# All that is said of a feature, but for its line in README.md. What it divides by is
+# the value that counts as 1. A new column also goes into COLUMNS, Video and video_of().
+# fmt: off
+FEATURES = [
+    Feature("shareRate",          AFTER,  lambda v: ratio(v.shares, v.views)),
+    Feature("commentRate",        AFTER,  lambda v: ratio(v.comments, v.views)),
+    Feature("likeRate",           AFTER,  lambda v: ratio(v.likes, v.views)),
+    Feature("saveRate",           AFTER,  lambda v: ratio(v.bookmarks, v.views)),
+    Feature("shareToLikeRatio",   AFTER,  lambda v: ratio(v.shares, v.likes)),
+    Feature("commentToLikeRatio", AFTER,  lambda v: ratio(v.comments, v.likes)),
+    Feature("durationSeconds",    BEFORE, lambda v: v.duration_seconds / 180),
+    Feature("hashtagCount",       BEFORE, lambda v: len(v.hashtags or []) / 30),
+    Feature("hasTrendingSound",   BEFORE, lambda v: 1 if v.sound_name else 0),
+    Feature("captionLength",      BEFORE, lambda v: utf16_length(v.description) / 2000),
+    Feature("hasFollowerData",    BEFORE, lambda v: 0 if v.followers is None else 1),
+    Feature("followerTier",       BEFORE, lambda v: creator_size(v.followers)),
+    Feature("viewsPerFollower",   AFTER,  lambda v: ratio(v.views, v.followers) / 50),
+    Feature("weekdayPosted",      BEFORE, lambda v: weekday(v.uploaded_at)),
+    Feature("hourPosted",         BEFORE, lambda v: hour(v.uploaded_at)),
+]
+# fmt: on
+
+
+def ratio(count: float | None, total: float | None) -> float:
+    """Return count / total, or 0 if one of them is unknown or the total is 0."""
+    return count / total if count and total else 0.0
+
+
+def utf16_length(text: str | None) -> int:
+    """Return the length in UTF-16 code units, 0 if unknown; most emoji count as 2.
 
     TikTok's own limit and the JavaScript app that uses the model count like this.
     """
-    return len(text.encode("utf-16-le")) // 2
+    return len((text or "").encode("utf-16-le")) // 2
 
 
-def follower_tier(followers: float) -> float:
-    """Return the size of a creator's following: 0.1 (nano) to 0.9 (mega).
+def creator_size(followers: float | None) -> float:
+    """Return the size of a creator's following, 0.5 if unknown."""
+    if followers is None:
+        return 0.5
+    if followers < 10_000:
+        return 0.1  # nano
+    if followers < 100_000:
+        return 0.3  # micro
+    if followers < 500_000:
+        return 0.5  # mid
+    if followers < 1_000_000:
+        return 0.7  # macro
+    return 0.9  # mega
 
-    >>> follower_tier(9_999), follower_tier(10_000)
-    (0.1, 0.3)
-    """
-    return FOLLOWER_TIERS[bisect_right(FOLLOWER_BOUNDS, followers)]
+
+def weekday(time: datetime | None) -> float:
+    """Return the day of the week, from 0 (Sunday) to 1 (Saturday), 0.5 if unknown."""
+    return time.isoweekday() % 7 / 6 if time else 0.5
 
 
-# Taken from the features of a made-up video, so that each name stands in one place.
-FEATURE_NAMES = list(features(inputs_of({"views": 1, "duration_seconds": 1})))
+def hour(time: datetime | None) -> float:
+    """Return the hour of the day, from 0 (midnight) to 1 (23:00), 0.5 if unknown."""
+    return time.hour / 23 if time else 0.5
 
 
-def weighted_engagement_score(inputs: Inputs) -> float:
+def weighted_engagement_score(video: Video) -> float:
     """Return the WES of a video that has views. It has no upper limit.
 
-    >>> weighted_engagement_score({"views": 100, "likes": 5, "comments": 2, "shares": 1})
-    0.12
+    It is (likes + 2 comments + 3 shares) / views, where an unknown count is 0.
     """
-    likes, comments, shares = inputs["likes"], inputs["comments"], inputs["shares"]
-    engagement = (likes or 0) + 2 * (comments or 0) + 3 * (shares or 0)
-    return float(engagement / inputs["views"])
+    likes, comments, shares = video.likes or 0, video.comments or 0, video.shares or 0
+    return (likes + 2 * comments + 3 * shares) / video.views
 
 
 def virality_tier(wes: float, thresholds: Sequence[float]) -> int:
@@ -328,13 +394,13 @@ def virality_tier(wes: float, thresholds: Sequence[float]) -> int:
     return 1 + bisect_right(thresholds, wes)
 
 
-def digest(video: Video, seed: int) -> bytes:
-    """Return the SHA-256 of the seed and the video's ID, 32 bytes.
+def digest_of(row: Row, seed: int) -> bytes:
+    """Return the SHA-256 of the seed, the platform and the video ID, 32 bytes.
 
     It decides the order, the split and the shuffle. Unlike hash() and the module
     random, it is the same in every run and every version of Python.
     """
-    text = f"{seed}/{video.get('platform')}/{video.get('platform_video_id')}"
+    text = f"{seed}/{row.get('platform')}/{row.get('platform_video_id')}"
     return sha256(text.encode()).digest()
 
 
@@ -366,114 +432,131 @@ def shuffle(samples: list[Sample]) -> list[Sample]:
 
 
 async def read_table(url: str, key: str, dataset: Dataset) -> None:
-    """Read the project's videos into the dataset. Raises Failure.
+    """Read the project's table into the dataset. Raises Failure.
 
-    Every row that is in the table during the whole run is read exactly once. One that
-    is inserted, archived or deleted meanwhile is read once or not at all.
+    Every row that is there during the whole run is read once, whatever its id and
+    whatever changes meanwhile. (One that is inserted, archived or deleted meanwhile is
+    read once or not at all.) And the same rows give the same dataset, whichever of the
+    ranges, which are read side by side, is quicker.
     """
     show_progress(dataset)
-    said: set[str] = set()  # shared, so that one message is not printed four times
-    client = await connect(url, key)
+    waiting: Counter[str] = Counter()
+    # Bounds of the id: above the first, up to the second. The ends have none, so that
+    # no row lies outside. Random uuids spread evenly; others make it slower, not wrong.
+    ranges = pairwise([None, *ID_BORDERS, None])
+    client = await new_client(url, key)
     async with client:
         try:
-            async with asyncio.TaskGroup() as readers:
-                readers.create_task(count_rows(client, dataset))
-                for after, last in pairwise(ID_BORDERS):
-                    readers.create_task(read_range(client, after, last, dataset, said))
-        except ExceptionGroup as group:
-            # The first failure has ended the other readers.
-            raise group.exceptions[0] from None
+            async with asyncio.TaskGroup() as group:  # one that fails ends the others
+                group.create_task(count_rows(client, dataset))
+                for low, high in ranges:
+                    group.create_task(read_range(client, low, high, dataset, waiting))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
 
 
 async def read_range(
     client: AsyncPostgrestClient,
-    after: str,
-    last: str,
+    low: str | None,
+    high: str | None,
     dataset: Dataset,
-    said: set[str],
+    waiting: Counter[str],
 ) -> None:
-    """Read the videos with ids above `after`, up to `last`, into the dataset.
+    """Read the rows with ids above `low`, up to `high`, into the dataset.
 
-    Each page starts after the last id seen. An offset would skip or repeat rows when
-    an earlier row is inserted or removed. Only an empty page ends the range: a server
-    may send fewer rows than asked for, so a short one does not.
+    This is keyset pagination: each page starts after the last id of the one before. An
+    offset would skip or repeat rows when an earlier row is inserted or removed. Only an
+    empty page is the end: a server may send fewer rows than it is asked for.
     """
-    while page := await fetch_page(client, after, last, said):
-        for video in page:
-            dataset.add(video)
+    cursor = low
+    while page := await fetch_page(client, cursor, high, waiting):
+        for row in page:
+            dataset.add(row)
         show_progress(dataset)
-        after = page[-1]["id"]
+        cursor = page[-1]["id"]
 
 
 async def fetch_page(
-    client: AsyncPostgrestClient, after: str, last: str, said: set[str]
-) -> list[Video]:
-    """Return up to 1,000 rows with ids above `after`, up to `last`, lowest ids first.
+    client: AsyncPostgrestClient,
+    cursor: str | None,
+    high: str | None,
+    waiting: Counter[str],
+) -> list[Row]:
+    """Return up to 1,000 rows with ids above `cursor`, up to `high`, lowest ids first.
 
     Tries again after transient errors. Raises Failure.
     """
-    query = (
-        client.table(TABLE)
-        .select(COLUMNS)
-        .is_("archived_at", None)
-        .gt("id", after)
-        .lte("id", last)
-        .order("id")
-        .limit(PAGE_SIZE)
-    )
+    query = client.table(TABLE).select(COLUMNS).is_("archived_at", None)
+    if cursor is not None:
+        query = query.gt("id", cursor)
+    if high is not None:
+        query = query.lte("id", high)
+    query = query.order("id").limit(PAGE_SIZE)
     for seconds in RETRY_WAITS:
         try:
             return await request_rows(query)
         except TransientError as error:
-            await back_off(error, seconds, said)
+            await back_off(error, seconds, waiting)
     return await request_rows(query)  # the last attempt: its failure ends the run
 
 
-async def back_off(error: TransientError, seconds: float, said: set[str]) -> None:
+async def back_off(
+    error: TransientError, seconds: float, waiting: Counter[str]
+) -> None:
     """Say what happened, and wait before the next attempt.
 
-    said: the messages that some reader has printed and still waits on. They are not
-        printed again.
+    waiting: how many readers wait after each message. It is printed only if none does.
     """
     seconds = max(seconds, error.retry_after)
     message = f"{error.problem}. Trying again in {seconds:g} s."
-    if message not in said:
+    if not waiting[message]:
         say(message)
-    said.add(message)
+    waiting[message] += 1
     await asyncio.sleep(seconds)
-    said.discard(message)
-
-
-async def request_rows(query: AsyncSelectRequestBuilder) -> list[Video]:
-    """Send a request once and return its rows.
-
-    Raises Failure, a TransientError if the next attempt may succeed.
-    """
-    try:
-        reply: Any = await query.execute()  # check_reply() raises for an HTTP error
-    except httpx.RequestError as error:
-        raise request_error(error) from None
-    rows = reply.data  # text, where the reply is not JSON
-    if not isinstance(rows, list):
-        raise no_array_error()
-    return rows
+    waiting[message] -= 1
 
 
 async def count_rows(client: AsyncPostgrestClient, dataset: Dataset) -> None:
     """Let the server count the rows, for the progress and the report.
 
     A failure is ignored: on a large table, a count may take longer than the server
-    allows, and what else is wrong shows when the pages are read.
+    allows, and what else is wrong shows when the pages are read. The run may have to
+    wait for the count, but no longer than 10 s.
     """
     query = client.table(TABLE).select("id", count=CountMethod.exact)
     # The client raises ValueError if the count in the reply is not a number.
-    with suppress(Failure, httpx.RequestError, ValueError):
-        reply = await query.is_("archived_at", None).limit(1).execute()
-        dataset.rows_counted = reply.count
+    with suppress(Failure, TimeoutError, ValueError):
+        async with asyncio.timeout(COUNT_TIMEOUT):
+            reply = await send(query.is_("archived_at", None).limit(1))
+            dataset.rows_counted = reply.count
 
 
-async def connect(url: str, key: str) -> AsyncPostgrestClient:
-    """Return a client for the tables of a project.
+async def request_rows(query: AsyncSelectRequestBuilder) -> list[Row]:
+    """Send a request once and return its rows.
+
+    Raises Failure, a TransientError if the next attempt may succeed.
+    """
+    rows: Any = (await send(query)).data
+    if not isinstance(rows, list):  # the client hands on text that is not JSON
+        raise not_an_array()
+    return rows
+
+
+async def send(query: AsyncSelectRequestBuilder) -> APIResponse:
+    """Send a request once and return the reply.
+
+    Raises Failure, a TransientError if the next attempt may succeed.
+    """
+    try:
+        return await query.execute()  # check_reply() raises for an HTTP error
+    except (httpx.RequestError, ssl.SSLError) as error:
+        # A broken TLS connection is no RequestError once the handshake is done.
+        host, key = str(query.request.path.host), query.request.headers["apikey"]
+        raise no_reply_error(error, host, key) from None
+
+
+async def new_client(url: str, key: str) -> AsyncPostgrestClient:
+    """Return a client for the tables of a project. It sends no request yet.
 
     Raises UsageError if the proxy or the certificates in the environment can't be used.
     """
@@ -486,7 +569,7 @@ async def connect(url: str, key: str) -> AsyncPostgrestClient:
         )
     except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
         raise UsageError(
-            f"The HTTP client can't be set up: {error}",
+            f"The HTTP client can't be set up: {error}".rstrip("."),
             "A variable in the environment can't be used: HTTPS_PROXY or another "
             "*_PROXY (the URL of a proxy), or SSL_CERT_FILE (a file that exists).",
         ) from None
@@ -496,19 +579,6 @@ async def connect(url: str, key: str) -> AsyncPostgrestClient:
 
 
 # --- Requests that fail
-
-OUTAGE_ADVICE = (
-    "Is SUPABASE_URL right, and is this machine online? If it needs a proxy, check "
-    "HTTPS_PROXY and the other *_PROXY variables in the environment. A paused project "
-    "can be restored in the dashboard; https://status.supabase.com shows outages."
-)
-SLOW_DATABASE_ADVICE = (
-    "The database needs longer for a page than its time limit. Check that the column "
-    "id has an index (a primary key has one), or give the key's role more time, in the "
-    "project's SQL editor:\n"
-    "    alter role service_role set statement_timeout = '60s';\n"
-    "    notify pgrst, 'reload config';"
-)
 
 
 async def check_reply(response: httpx.Response) -> None:
@@ -521,36 +591,11 @@ async def check_reply(response: httpx.Response) -> None:
     if not response.is_success:
         raise http_error(response)
     if not response.content:
-        raise no_array_error()
-
-
-def no_array_error() -> TransientError:
-    """Return the error for a reply that is not a JSON array."""
-    return TransientError(
-        "The reply is not a JSON array",
-        "What answers at SUPABASE_URL is not a Supabase project. Is it the login page "
-        "of a network or a proxy? Check SUPABASE_URL and this machine's connection.",
-    )
-
-
-def request_error(error: httpx.RequestError) -> Failure:
-    """Return the error for a request without a usable reply."""
-    # A timeout of httpx has no text, and none of its errors names the host.
-    kind = f"{type(error).__name__}: {error}".removesuffix(": ")
-    problem = f"No usable reply from {error.request.url.host} ({kind})"
-    problem = one_line(problem, error.request)
-    if "CERTIFICATE_VERIFY_FAILED" in kind:
-        return Failure(
-            problem,
-            "If a proxy or a self-hosted Supabase has a certificate of its own, set "
-            "SSL_CERT_FILE in the environment to a PEM file with the certificate of "
-            "the authority that signed it.",
-        )
-    return TransientError(problem, OUTAGE_ADVICE)
+        raise not_an_array()
 
 
 def http_error(response: httpx.Response) -> Failure:
-    """Return the error for an HTTP error or a redirect."""
+    """Return the error for an HTTP error or a redirect, a TransientError if it may pass."""
     status = response.status_code
     try:
         body = response.json()
@@ -558,84 +603,166 @@ def http_error(response: httpx.Response) -> Failure:
         body = None
     fields = body if isinstance(body, dict) else {}
     code = fields.get("code")
-    slow = code == "57014" or status == 544  # PostgreSQL's time limit, or the gateway's
-    crashed = status == 400 and code == ""  # what PostgREST says if PostgreSQL crashes
 
-    label = f"HTTP {status} {response.reason_phrase}".strip()
+    status_line = f"HTTP {status} {response.reason_phrase}".strip()
     message = fields.get("message") or fields.get("error") or fields.get("msg")
     texts = [message, fields.get("details"), fields.get("hint")]
-    if crashed:
+    if code == "" and status == 400:
         texts.append("no message, as when PostgreSQL crashes")
     if response.has_redirect_location:
         texts.append(f"not followed, a redirect to {response.headers['location']}")
-    parts = [f"{label} ({code})" if code else label]
+    parts = [f"{status_line} ({code})" if code else status_line]
     parts += [str(text).strip().rstrip(".") for text in texts if text]
-    problem = one_line(": ".join(parts), response.request)
+    problem = line_without_key(": ".join(parts), response.request.headers["apikey"])
 
-    if slow or crashed or status in (408, 429) or status >= 500:
+    may_pass, advice = judge(status, code)
+    if may_pass:
         retry_after = number(response.headers.get("retry-after")) or 0
-        return TransientError(
-            problem,
-            advice=SLOW_DATABASE_ADVICE if slow else OUTAGE_ADVICE,
-            retry_after=min(retry_after, MAX_RETRY_AFTER),
-        )
-    return Failure(problem, refusal_advice(status, code))
+        return TransientError(problem, advice, min(retry_after, MAX_RETRY_AFTER))
+    return Failure(problem, advice)
 
 
-def refusal_advice(status: int, code: str | None) -> str:
-    """Return what a person can do about an HTTP error that is final, or a redirect."""
-    if status == 402:
-        return (
-            "Supabase restricts this organization's projects: a quota is exceeded, or "
-            "a bill is due. See Usage and Billing of the organization in the dashboard "
-            "(https://supabase.com/dashboard)."
-        )
-    if code == "42501":
-        return (
-            "The role of this key has no grant on the table. If it is a publishable "
-            "(anon) key, use a secret key instead. A secret key needs a grant, too: "
-            "since 2026, Supabase grants nothing on new tables. Run this in the "
-            "project's SQL editor:\n"
-            f"    grant select on public.{TABLE} to service_role;"
-        )
+def judge(status: int, code: str | None) -> tuple[bool, str]:
+    """Return whether an HTTP error may pass by itself, and what a person can do about it.
+
+    code: that of PostgreSQL or PostgREST, from the body. The first line that fits
+    decides, so codes come first: they say more than the status beside them.
+    """
+    final, may_pass = False, True
+    if code == "42501":  # permission denied, with 401 or 403
+        return final, NO_GRANT
+    if code == "57014" or status == 544:  # the time limit of PostgreSQL, of the gateway
+        return may_pass, SLOW_QUERY
+    if code == "" and status == 400:  # what PostgREST says if PostgreSQL crashes
+        return may_pass, SERVER_DOWN
+    if code == "PGRST301":  # a key that can't be decoded
+        return final, f"{WRONG_KEY} {LOCAL_KEY}"
+    if status < 400:
+        return final, REDIRECTED
     if status in (401, 403):
-        advice = (
-            "This key doesn't belong to the project at SUPABASE_URL, or it has expired "
-            "or been revoked. (Legacy keys end with 2026.) Copy a secret key from that "
-            "project's dashboard: Project Settings > API Keys. A setting in the "
-            "environment wins over .env.local and .env."
-        )
-        if code == "PGRST301":
-            advice += (
-                " A local stack may want its legacy service_role key, as "
-                "SUPABASE_SERVICE_ROLE_KEY, in place of SUPABASE_SECRET_KEY."
-            )
-        return advice
-    if status < 400:  # a redirect
-        return (
-            "SUPABASE_URL is not the project's own address, which looks like "
-            "https://abcdefgh.supabase.co. Copy it from the project's dashboard "
-            "(Connect, at the top)."
-        )
-    return (
-        f"Check that the table {TABLE} is in the schema public, with the columns in "
-        "README.md (the id is a uuid), and that the Data API exposes this schema "
-        "(Project Settings > Data API). If so, check that SUPABASE_URL is the URL of a "
-        "Supabase project."
-    )
+        return final, WRONG_KEY
+    if status == 402:
+        return final, RESTRICTED
+    if status == 407:
+        return final, PROXY_LOGIN
+    if status in (408, 429):
+        return may_pass, TOO_MANY_REQUESTS
+    if status >= 500:
+        return may_pass, SERVER_DOWN
+    return final, NO_SUCH_TABLE  # 404, 406 and all others
 
 
-def one_line(text: str, request: httpx.Request) -> str:
-    """Return text as one line of at most 500 characters that can't show the key.
+def no_reply_error(error: Exception, host: str, key: str) -> Failure:
+    """Return the error for a request without a usable reply."""
+    # A timeout of httpx has no text, and none of its errors names the host.
+    kind = f"{type(error).__name__}: {error}".rstrip(".").removesuffix(": ")
+    problem = line_without_key(f"No usable reply from {host} ({kind})", key)
+    if "CERTIFICATE_VERIFY_FAILED" in kind:
+        return Failure(problem, UNTRUSTED_CERTIFICATE)
+    if kind.startswith("ProxyError: 407"):
+        return Failure(problem, PROXY_LOGIN)
+    if isinstance(error, httpx.ReadTimeout):
+        return TransientError(problem, SLOW_REPLY)
+    return TransientError(problem, NO_REPLY)
+
+
+def not_an_array() -> TransientError:
+    """Return the error for a reply that is not a JSON array."""
+    return TransientError("The reply is not a JSON array", NOT_SUPABASE)
+
+
+def line_without_key(text: str, key: str) -> str:
+    """Return text as one line of at most 500 characters, in which the key is masked.
 
     Unprintable characters become blanks, so that no line break or escape sequence of
     a server reaches the terminal.
     """
-    masked = text.replace(request.headers["apikey"], "[key]")
+    masked = text.replace(key, "[key]")
     printable = "".join(char if char.isprintable() else " " for char in masked)
     line = " ".join(printable.split()).rstrip(".")
     cut = " [...]"
     return line if len(line) <= MAX_MESSAGE else line[: MAX_MESSAGE - len(cut)] + cut
+
+
+# What a person can do now, in the order of judge() and no_reply_error().
+NO_GRANT = (
+    "The role of this key has no grant on the table. If it is a publishable (anon) "
+    "key, use a secret key instead. A secret key needs grants, too: since 2026, "
+    "Supabase grants nothing on new tables. Run this in the project's SQL editor:\n"
+    "    grant usage on schema public to service_role;\n"
+    f"    grant select on public.{TABLE} to service_role;\n"
+    f"If the message names another table ({TABLE} may be a view of it), grant select "
+    "on that one, too."
+)
+MORE_TIME = (
+    "Check that the column id has an index (a primary key has one), or give the key's "
+    "role more time, in the project's SQL editor:\n"
+    "    alter role service_role set statement_timeout = '25s';\n"
+    "    notify pgrst, 'reload config';\n"
+    "(Not more: this script waits for 30 s.)"
+)
+SLOW_QUERY = f"The database needs longer for a page than its time limit. {MORE_TIME}"
+SERVER_DOWN = (
+    "The URL and the connection work, for something answered. The project may be "
+    "paused (restore it in the dashboard, https://supabase.com/dashboard), restarting "
+    "or overloaded, or Supabase may have an outage (see https://status.supabase.com)."
+)
+WRONG_KEY = (
+    "This key doesn't belong to the project at SUPABASE_URL, or it has expired or "
+    "been revoked. (Legacy keys end with 2026.) Copy a secret key from that project's "
+    "dashboard: Project Settings > API Keys. A setting in the environment wins over "
+    ".env.local and .env."
+)
+LOCAL_KEY = (
+    "A local stack may want its legacy service_role key, as "
+    "SUPABASE_SERVICE_ROLE_KEY, in place of SUPABASE_SECRET_KEY."
+)
+REDIRECTED = (
+    "SUPABASE_URL is not the project's own address, which looks like "
+    "https://abcdefgh.supabase.co. Copy it from the project's dashboard (Connect, at "
+    "the top)."
+)
+RESTRICTED = (
+    "Supabase restricts this organization's projects: a quota is exceeded, or a bill "
+    "is due. See Usage and Billing of the organization in the dashboard "
+    "(https://supabase.com/dashboard)."
+)
+PROXY_LOGIN = (
+    "A proxy wants a login. Put it into HTTP_PROXY or HTTPS_PROXY in the environment "
+    "(http://user:password@host:port), or name the host of SUPABASE_URL in NO_PROXY, "
+    "to reach it without the proxy."
+)
+TOO_MANY_REQUESTS = (
+    "The project is asked too much at once. Run this script again in some minutes."
+)
+NO_SUCH_TABLE = (
+    "Check that SUPABASE_URL is the URL of a Supabase project, that the table "
+    f"{TABLE} is in its schema public, with the columns in README.md (the id is a uuid "
+    "or text), and that the Data API exposes this schema (Project Settings > Data "
+    "API). On a stack of your own, a new table shows only after this, in SQL:\n"
+    "    notify pgrst, 'reload schema';"
+)
+UNTRUSTED_CERTIFICATE = (
+    "If a proxy or a self-hosted Supabase has a certificate of its own, set "
+    "SSL_CERT_FILE in the environment to a PEM file with the certificate of the "
+    "authority that signed it. If it is set, the certificate may lack what Python "
+    '3.13 and later ask for ("Missing Authority Key Identifier"): make a new one, or '
+    'use Python 3.12. If it is "expired" or "not yet valid", check the clock of this '
+    "machine, too; if it is for another host, check SUPABASE_URL."
+)
+SLOW_REPLY = (
+    "The connection works, but the database or the way to it is too slow; "
+    f"https://status.supabase.com shows outages. {MORE_TIME}"
+)
+NO_REPLY = (
+    "Is SUPABASE_URL right, and is this machine online? If it needs a proxy, check "
+    "HTTPS_PROXY and the other *_PROXY variables in the environment. A paused project "
+    "can be restored in the dashboard (https://supabase.com/dashboard)."
+)
+NOT_SUPABASE = (
+    "What answers at SUPABASE_URL is not a Supabase project. Is it the login page of a "
+    "network or a proxy? Check SUPABASE_URL and this machine's connection."
+)
 
 
 # --- Writing
@@ -650,7 +777,7 @@ def training_json(
     """
     time = generated_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     yield f'{{\n  "generatedAt": "{time}",\n'
-    yield f'  "featureNames": {json.dumps(FEATURE_NAMES)},\n'
+    yield f'  "featureNames": {json.dumps([feature.name for feature in FEATURES])},\n'
     yield '  "trainSet": '
     yield from set_json(train)
     yield '  "testSet": '
@@ -698,31 +825,47 @@ def write_whole(target: Path, text: Iterable[str]) -> int:
 # --- Report
 
 
-def row_lines(dataset: Dataset) -> Iterator[str]:
-    """Yield lines on the rows that were read, and on the inputs that are unknown."""
+def row_lines(dataset: Dataset) -> list[str]:
+    """Return lines on the rows that were read, and on what is unknown of the videos."""
     read, used = dataset.rows_read(), len(dataset.samples)
-    dropped = [f"{n:,} {reason}" for reason, n in ranked(dataset.dropped)]
-    yield f"Read {read:,} rows, used {used:,}."
-    yield f"Dropped: {', '.join(dropped) or 'none'}."
     counted = dataset.rows_counted
-    if counted is None:
-        yield "The rows were not counted at the start, so a missing one would not show."
-    elif counted > read:
-        yield wrapped(
-            f"{counted - read:,} fewer than counted at the start: archived or deleted "
-            "since, or their ids are not uuids."
-        )
-
     samples = dataset.samples.values()
+    days = [sample.uploaded_on for sample in samples if sample.uploaded_on]
     unknown = Counter(name for sample in samples for name in sample.unknown)
-    listed = [f"{name} {n / used:.1%}" for name, n in ranked(unknown)]
-    yield wrapped(f"Unknown: {', '.join(listed) or 'nothing'}.")
-    mostly = [name for name, n in ranked(unknown) if n / used > MOSTLY_UNKNOWN]
-    if mostly:
-        yield wrapped(
-            f"Check: more than {MOSTLY_UNKNOWN:.0%} of the videos lack "
-            f"{', '.join(mostly)}. Has the scraper stopped filling them in?"
+    shares = {name: n / used for name, n in ranked(unknown)}
+    nearly_all = [name for name in shares if shares[name] > CHECK_UNKNOWN]
+    in_wes = [
+        name
+        for name in shares
+        if name in COUNTS_IN_WES and shares[name] > CHECK_UNKNOWN_IN_WES
+    ]
+
+    dropped = ", ".join(f"{n:,} {reason}" for reason, n in ranked(dataset.dropped))
+    uploaded = f"{min(days)} to {max(days)}" if days else "unknown"
+    listed = ", ".join(f"{name} {percent(share)}" for name, share in shares.items())
+    lines = [f"Read {read:,} rows, used {used:,}.", f"Dropped: {dropped or 'none'}."]
+    if counted is None:
+        lines.append(
+            "The rows were not counted at the start, so a missing one would not show."
         )
+    elif counted > read:
+        lines.append(
+            f"{counted - read:,} fewer than counted at the start: archived or deleted "
+            "since, or rows that share an id, as in a view."
+        )
+    lines += [f"Uploaded: {uploaded}.", f"Unknown: {listed or 'nothing'}."]
+    if nearly_all:
+        lines.append(
+            f"Check: more than {CHECK_UNKNOWN:.0%} of the videos lack "
+            f"{', '.join(nearly_all)}. Has the scraper stopped filling them in?"
+        )
+    if in_wes:
+        lines.append(
+            f"Check: more than {CHECK_UNKNOWN_IN_WES:.0%} of the videos lack "
+            f"{', '.join(in_wes)}. Unknown, they count as 0 in the tier, too, and make "
+            "it too low."
+        )
+    return [wrapped(line) for line in lines]
 
 
 def ranked(counts: Counter[str]) -> list[tuple[str, int]]:
@@ -730,36 +873,55 @@ def ranked(counts: Counter[str]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
+def percent(share: float) -> str:
+    """Return a share as text; one that is not 0 never reads 0.0%.
+
+    >>> percent(0), percent(0.00001), percent(0.25)
+    ('0.0%', '<0.1%', '25.0%')
+    """
+    text = f"{share:.1%}"
+    return "<0.1%" if share and text == "0.0%" else text
+
+
 def tier_lines(
     train: list[Sample], test: list[Sample], baseline: dict[str, Any]
-) -> Iterator[str]:
-    """Yield a table of the tiers, and a sentence if some are far off the baseline."""
+) -> list[str]:
+    """Return a table of the tiers, and a sentence if some are far off the baseline."""
+    entries = baseline["virality_tiers"]
     in_train = Counter(sample.tier for sample in train)
     in_test = Counter(sample.tier for sample in test)
+    views: dict[int, list[float]] = {tier: [] for tier in TIERS}
+    for sample in train + test:
+        views[sample.tier].append(sample.views)
     used = len(train) + len(test)
-    shares = [(in_train[tier] + in_test[tier]) / used for tier in TIERS]
-    entries = baseline["virality_tiers"]
+    shares = [len(views[tier]) / used for tier in TIERS]
     usual_shares = [(number(entry.get("percentage")) or 0) / 100 for entry in entries]
-    scale = BAR_WIDTH / max(shares + usual_shares)
+    far_off = [
+        f"tier {tier}"
+        for tier, share, usual in zip(TIERS, shares, usual_shares)
+        if not share or (usual and abs(share - usual) > CHECK_TIER_SHARE)
+    ]
 
-    far = []
-    columns = f"{'train':>9}{'test':>9}{'share':>8}{'baseline':>10}"
-    yield f"{'Tier':22}{columns}  # share, | baseline"
+    scale = BAR_WIDTH / max(shares + usual_shares)
+    columns = f"{'train':>8}{'test':>8}{'share':>7}{'baseline':>9}{'median views':>13}"
+    lines = [f"{'Tier':21}{columns}  # | baseline"]
     for tier, entry, share, usual in zip(TIERS, entries, shares, usual_shares):
         name = f"{tier} {entry.get('label') or ''}"
-        counts = f"{in_train[tier]:9,}{in_test[tier]:9,}"
-        shown = f"{usual:.1%}" if usual else ""
+        counts = f"{in_train[tier]:8,}{in_test[tier]:8,}"
+        middle = f"{median(views[tier]):,.0f}" if views[tier] else ""
         drawn = bar(round(share * scale), round(usual * scale))
-        yield f"{name:22.22}{counts}{share:8.1%}{shown:>10}  {drawn}"
-        if not share or (usual and abs(share - usual) > TIER_TOLERANCE):
-            far.append(f"tier {tier}")
-    if far:
-        yield wrapped(
-            f"Check: empty, or more than {TIER_TOLERANCE * 100:g} points off the "
-            f"baseline: {', '.join(far)}. Either the table's columns are filled "
+        wanted = percent(usual) if usual else ""
+        figures = f"{counts}{percent(share):>7}{wanted:>9}{middle:>13}"
+        lines.append(f"{name:21.21}{figures}  {drawn}".rstrip())
+    if far_off:
+        check = (
+            f"Check: empty, or more than {CHECK_TIER_SHARE * 100:g} points off the "
+            f"baseline: {', '.join(far_off)}. Either the table's columns are filled "
             "differently from before, or the baseline was made from other data. See "
             '"The label" in README.md.'
         )
+        lines.append(wrapped(check))
+    return lines
 
 
 def bar(share: int, mark: int) -> str:
@@ -774,27 +936,90 @@ def bar(share: int, mark: int) -> str:
     return drawn[:mark].ljust(mark) + "|" + drawn[mark + 1 :]
 
 
-def feature_lines(samples: Collection[Sample]) -> Iterator[str]:
-    """Yield a table of the features, and what to know before training on them."""
-    yield f"{'Feature':22}{'median':>9}{'mean':>9}{'maximum':>9}{'at 0':>9}{'at 1':>9}"
-    constant = []
-    for i, name in enumerate(FEATURE_NAMES):
-        values = sorted(sample.features[i] for sample in samples)
-        at_0 = values.count(0.0) / len(values)
-        at_1 = values.count(1.0) / len(values)
-        figures = f"{median(values):9.5f}{fmean(values):9.5f}{values[-1]:9.5f}"
-        yield f"{name:22}{figures}{at_0:9.1%}{at_1:9.1%}"
-        if values[0] == values[-1]:
-            constant.append(name)
-    if constant:
-        yield wrapped(
+def feature_lines(samples: Collection[Sample]) -> list[str]:
+    """Return a table of the features, and what to know before training on them."""
+    table = [figures_of(i, samples) for i in range(len(FEATURES))]
+    same = [
+        feature.name
+        for feature, figures in zip(FEATURES, table)
+        if figures.minimum == figures.maximum
+    ]
+
+    columns = ("median", "in tier 1", "in tier 5", "maximum", "at 0", "at 1")
+    lines = [f"{'Feature':20}" + "".join(f"{name:>10}" for name in columns)]
+    for feature, figures in zip(FEATURES, table):
+        name = f"{feature.name} *" if feature.after_posting else feature.name
+        cells = [
+            f"{figures.median:.5f}",
+            "" if figures.in_tier_1 is None else f"{figures.in_tier_1:.5f}",
+            "" if figures.in_tier_5 is None else f"{figures.in_tier_5:.5f}",
+            f"{figures.maximum:.5f}",
+            percent(figures.at_0),
+            percent(figures.at_1),
+        ]
+        lines.append(f"{name:20}" + "".join(f"{cell:>10}" for cell in cells))
+    if same:
+        check = (
             "Check: the same in every video, so a model can learn nothing from them: "
-            f"{', '.join(constant)}."
+            f"{', '.join(same)}."
         )
-    yield wrapped(
+        lines.append(wrapped(check))
+    star = (
+        "* is counted after posting: leave it out to predict before posting. "
         "shareRate, commentRate and likeRate give the tier away: it is computed from "
         'the same counts. See "Before you train" in README.md.'
     )
+    return [*lines, wrapped(star)]
+
+
+class Figures(NamedTuple):
+    """What the report tells of a feature."""
+
+    median: float
+    in_tier_1: float | None  # the median there; None without such a video
+    in_tier_5: float | None
+    minimum: float
+    maximum: float
+    at_0: float  # the share of the videos, 0 to 1
+    at_1: float
+
+
+def figures_of(i: int, samples: Collection[Sample]) -> Figures:
+    """Return the figures of the feature at place i in the vectors."""
+    values = sorted(sample.features[i] for sample in samples)
+    in_tier_1 = [sample.features[i] for sample in samples if sample.tier == 1]
+    in_tier_5 = [sample.features[i] for sample in samples if sample.tier == 5]
+    return Figures(
+        median=median(values),
+        in_tier_1=median(in_tier_1) if in_tier_1 else None,
+        in_tier_5=median(in_tier_5) if in_tier_5 else None,
+        minimum=values[0],
+        maximum=values[-1],
+        at_0=values.count(0) / len(values),
+        at_1=values.count(1) / len(values),
+    )
+
+
+def source_lines(
+    url: str, arguments: argparse.Namespace, baseline: dict[str, Any]
+) -> list[str]:
+    """Return lines on what the training set was made from."""
+    return [
+        f"Project   {httpx.URL(url).host}",
+        f"Baseline  {arguments.baseline} of {baseline.get('generated_at') or '?'}",
+        f"Seed      {arguments.seed}",
+    ]
+
+
+def file_lines(
+    train: list[Sample], test: list[Sample], file: Path, size: int, seconds: float
+) -> list[str]:
+    """Return lines on the training set and the file, whose size is in bytes."""
+    return [
+        f"Sets      {len(train):,} to train, {len(test):,} to test",
+        f"File      {file}",
+        f"          {size / 1e6:,.1f} MB, in {seconds:.1f} s",
+    ]
 
 
 def wrapped(text: str) -> str:
@@ -858,22 +1083,32 @@ def is_usable_url(text: str) -> bool:
     if not URL_FORM.fullmatch(text):
         return False
     try:
-        return bool(httpx.URL(text).host) and urlsplit(text).port != 0
-    except (ValueError, httpx.InvalidURL):  # 192.168.0.256, xn--a, port 70000
+        url = httpx.URL(text)
+        return bool(url.host) and (url.port or 443) < 2**16
+    except (httpx.InvalidURL, UnicodeError):  # 192.168.0.256, or xn--a
         return False
 
 
 def setting_warnings(url: str, key: str) -> Iterator[str]:
     """Yield a warning for each setting that works, but with a risk."""
-    address = urlsplit(url)
-    if address.scheme == "http" and address.hostname not in THIS_MACHINE:
+    address = httpx.URL(url)
+    if address.scheme == "http" and address.host not in THIS_MACHINE:
         yield "SUPABASE_URL is plain http: others can read the key on the way."
-    if key.startswith("sb_publishable_"):
+    if key.startswith("sb_publishable_") or jwt_role(key) == "anon":
         yield (
-            "The key is a publishable one. Row-level security may show it only a part "
-            "of the table, and the training set would be made from that part. Use a "
-            "secret key (sb_secret_...)."
+            "The key is a publishable (anon) one. Row-level security may show it only "
+            "a part of the table, and the training set would be made from that part. "
+            "Use a secret key (sb_secret_... or service_role)."
         )
+
+
+def jwt_role(key: str) -> Any:
+    """Return the role in a key that is a JSON Web Token, or None for any other key."""
+    try:
+        _, payload, _ = key.split(".")
+        return json.loads(urlsafe_b64decode(payload + "=="))["role"]
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def read_baseline(path: Path) -> tuple[dict[str, Any], list[float]]:
@@ -1007,7 +1242,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise Failure(
             f"Of {read:,} rows in {TABLE}, {used} can be used",
             "At least two are needed, one for each set. Check that the columns views "
-            "and duration_seconds are filled.",
+            "and duration_seconds are filled, and with numbers (not money, an interval "
+            'or "541.2K").',
         )
 
     train, test = split(dataset.in_canonical_order())
@@ -1019,23 +1255,29 @@ def run(arguments: argparse.Namespace) -> None:
         "",
         *feature_lines(dataset.samples.values()),
         "",
-        f"Project   {urlsplit(url).hostname}",
-        f"Baseline  {arguments.baseline} of {baseline.get('generated_at') or '?'}",
-        f"Seed      {arguments.seed}",
-        f"Sets      {len(train):,} to train, {len(test):,} to test",
-        f"File      {target}",
-        f"          {size / 1e6:,.1f} MB, in {monotonic() - started:.1f} s",
+        *source_lines(url, arguments, baseline),
+        *file_lines(train, test, target, size, monotonic() - started),
     ]
     erase_progress()
-    print("\n".join(report))
+    try:
+        print("\n".join(report), flush=True)
+    except OSError as error:
+        # The file is written all the same. Without another standard output, Python
+        # would try again to print the report when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # A reader that has left, as `head` does, has read what it wanted.
+        if not isinstance(error, BrokenPipeError):
+            say(f"Warning: The report can't be printed: {error.strerror}.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    arguments = parse_arguments(argv)
+    if sys.stderr is None:  # closed, as by `2>&-`
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     # Escape what the output's encoding lacks, rather than fail after all is written.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    arguments = parse_arguments(argv)
     try:
         run(arguments)
     except Failure as failure:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from array import array
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,14 +39,14 @@ Fails = Callable[..., str]
 Start = Callable[..., subprocess.Popen[str]]
 
 OUTPUT = Path("training-data.json")
-SPEED = 100  # a wait of a second takes a hundredth
+FEATURE_NAMES = [feature.name for feature in script.FEATURES]
 
 
 # --- Rows and samples
 
 
-def row(number: int, quarter: int = 0, **columns: Any) -> Row:
-    """Return a usable row with ids that end in `number`, in that quarter of the ids."""
+def make_row(number: int, quarter: int = 0, **columns: Any) -> Row:
+    """Return a usable row with ids that end in `number`, in that quarter of all uuids."""
     return sample_videos(1)[0] | {
         "id": f"{'048c'[quarter]}0000000-0000-4000-8000-{number:012}",
         "platform_video_id": f"{quarter}{number:018}",
@@ -65,18 +66,20 @@ def real_videos() -> list[dict[str, Any]]:
 def make_sample(
     digest: bytes = bytes(32),
     tier: int = 1,
+    views: float = 1000,
     unknown: tuple[str, ...] = (),
+    uploaded_on: date | None = None,
     rest: float = 0.5,
     **features: float,
 ) -> script.Sample:
     """Return a sample with these features; all the others are `rest`."""
-    vector = [features.get(name, rest) for name in script.FEATURE_NAMES]
-    return script.Sample(digest, array("d", vector), tier, unknown)
+    vector = array("d", [features.get(name, rest) for name in FEATURE_NAMES])
+    return script.Sample(digest, views, vector, tier, unknown, uploaded_on)
 
 
 def features_of(sample: script.Sample) -> dict[str, float]:
     """Return the features of a sample by name."""
-    return dict(zip(script.FEATURE_NAMES, sample.features, strict=True))
+    return dict(zip(FEATURE_NAMES, sample.features, strict=True))
 
 
 def flat(text: str) -> str:
@@ -152,7 +155,7 @@ def waits(monkeypatch: Patch) -> list[float]:
 
     async def short_sleep(delay: float) -> None:
         seconds.append(delay)
-        await sleep(delay / SPEED)
+        await sleep(delay / 300)
 
     monkeypatch.setattr(asyncio, "sleep", short_sleep)
     return seconds
@@ -217,13 +220,21 @@ def fails(extract: Extract) -> Fails:
 
 @pytest.fixture
 def start(home: Path) -> Start:
-    """Start a copy of the script in a process of its own, in the folder of the test."""
+    """Start a copy of the script in a process of its own, in the folder of the test.
+
+    redirected: what a person writes behind the command in a shell, such as `2>&-`.
+    """
     for name in ("extract_training_data.py", "calibration-baseline.json"):
         shutil.copy(ROOT / name, home)
 
-    def run(*options: str, **environ: str) -> subprocess.Popen[str]:
+    def run(
+        *options: str, redirected: str = "", **environ: str
+    ) -> subprocess.Popen[str]:
+        command = [sys.executable, str(home / "extract_training_data.py"), *options]
+        if redirected:
+            command = ["sh", "-c", f'exec "$@" {redirected}', "sh", *command]
         return subprocess.Popen(
-            [sys.executable, str(home / "extract_training_data.py"), *options],
+            command,
             env={"PATH": os.environ["PATH"]} | environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -28,6 +28,8 @@ def main() -> int:
         }
         options = ["--output", "training-data.demo.json", *sys.argv[1:]]
         command = [sys.executable, str(SCRIPT), *options]
+        print("These 2,500 videos are made up: there is nothing to learn from them.\n")
+        sys.stdout.flush()  # before the script prints its report
         try:
             return subprocess.call(command, env=os.environ | settings)
         except KeyboardInterrupt:

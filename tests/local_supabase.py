@@ -4,7 +4,7 @@
         client = create_client(supabase.url, KEY)
 
 It serves what the script asks for: pages of rows that are not archived, in the order of
-their ids, above one id and up to another; and their exact count, beside one row.
+their ids, above an id, up to another, or both; and their exact count, beside one row.
 Anything else gets status 400 and a message that says so, which is safer than a partly
 right answer. The errors are those of a real PostgREST, replayed from
 data/postgrest-replies.json, and test_local_supabase.py holds the pages to that file
@@ -12,10 +12,12 @@ byte for byte.
 
 A test can read the requests, change the rows between two of them, and have faults
 instead of replies. A fault is a function that gets the connected socket and may do
-anything with it; http_reply, recorded, reset, cut_off and hang make or are faults.
+anything with it; http_reply, recorded, reset, cut_off, over_broken_tls and hang make or
+are faults.
 """
 
 import json
+import os
 import re
 import select
 import socket
@@ -42,7 +44,7 @@ DATA = Path(__file__).with_name("data")
 CERTIFICATE = DATA / "self-signed.pem"  # with its key, for localhost and 127.0.0.1
 UUID_FORM = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SERVED = re.compile(
-    "(select=.+|archived_at=is.null|id=(gt|lte)[.].+|order=id.asc|limit=[0-9]+)"
+    "(select=.+|archived_at=is.null|id=(gt|lte)[.].*|order=id.asc|limit=[0-9]+)"
 )
 
 
@@ -67,6 +69,23 @@ class Request(NamedTuple):
     def counted(self) -> bool:
         """Whether it asks for the exact count."""
         return self.headers.get("prefer") == "count=exact"
+
+    @property
+    def above(self) -> str | None:
+        """The id above which it asks for rows, or None."""
+        return self.bound("gt.")
+
+    @property
+    def up_to(self) -> str | None:
+        """The id up to which it asks for rows, or None."""
+        return self.bound("lte.")
+
+    def bound(self, operator: str) -> str | None:
+        """Return the id that follows an operator, or None if it is not asked for."""
+        for text in self.query.get("id", []):
+            if text.startswith(operator):
+                return text.removeprefix(operator)
+        return None
 
 
 # --- Replies and faults
@@ -134,6 +153,16 @@ def cut_off(body: bytes) -> Fault:
     return lambda sock: sock.sendall(raw[: len(raw) - (len(body) + 1) // 2])
 
 
+def over_broken_tls(record: bytes) -> Fault:
+    """Send bytes past the TLS layer: they are not what the client can decrypt."""
+
+    def send(sock: socket.socket) -> None:
+        with socket.socket(fileno=os.dup(sock.fileno())) as raw:
+            raw.sendall(record)
+
+    return send
+
+
 def hang(seconds: float) -> Fault:
     """Send nothing for so long, or until the server stops or the client gives up."""
 
@@ -170,19 +199,25 @@ def gap(request: Request) -> str:
     return f"a request without {missing[0]}" if missing else ""
 
 
-def answer(rows: list[Row], max_rows: int, request: Request) -> bytes:
+def answer(rows: list[Row], max_rows: int, text_ids: bool, request: Request) -> bytes:
     """Return what the real server would reply, or a refusal that names the gap."""
     if gap(request):
         problem = f"local_supabase.py does not serve {gap(request)}"
         return raw_reply(400, {}, json.dumps({"message": problem}).encode())
-    rows = [row for row in rows if row["archived_at"] is None]
-    for text in request.query.get("id", []):
-        operator, _, bound = text.partition(".")
-        if not UUID_FORM.fullmatch(bound):
+    above, up_to = request.above, request.up_to
+    for bound in (above, up_to):
+        if bound is not None and not text_ids and not UUID_FORM.fullmatch(bound):
             return replay("malformed uuid in a filter")
-        keep = str.__gt__ if operator == "gt" else str.__le__
-        rows = [row for row in rows if keep(row["id"], bound)]
-    rows.sort(key=lambda row: row["id"])
+    rows = sorted(
+        (
+            row
+            for row in rows
+            if row["archived_at"] is None
+            and (above is None or row["id"] > above)
+            and (up_to is None or row["id"] <= up_to)
+        ),
+        key=lambda row: row["id"],
+    )
     page = rows[: min(int(request.query["limit"][0]), max_rows)]
     try:
         encoded = [encode(row, request.query["select"][0]) for row in page]
@@ -201,6 +236,7 @@ class LocalSupabase:
         test changes is there for the next request.
     max_rows: the most rows in a reply, whatever limit is asked for (db-max-rows).
     key: the key that it takes.
+    text_ids: whether the ids are any text; otherwise they are uuids.
     secure: whether it speaks https, with a certificate that nobody trusts.
 
     url: like http://127.0.0.1:45678, the same after stop() and start().
@@ -215,11 +251,13 @@ class LocalSupabase:
         rows: list[Row],
         max_rows: int = 1000,
         key: str = KEY,
+        text_ids: bool = False,
         secure: bool = False,
     ) -> None:
         self.rows = rows
         self.max_rows = max_rows
         self.key = key
+        self.text_ids = text_ids
         self.secure = secure
         self.url = ""
         self.requests: list[Request] = []
@@ -271,7 +309,7 @@ class LocalSupabase:
         elif url.path != "/rest/v1/scraped_videos":
             sock.sendall(replay("unknown table"))
         else:
-            sock.sendall(answer(rows, self.max_rows, request))
+            sock.sendall(answer(rows, self.max_rows, self.text_ids, request))
         return True
 
 
@@ -330,6 +368,8 @@ class Connection(BaseHTTPRequestHandler):
         path = self.requestline.split()[1]  # self.path has leading slashes merged
         if not self.server.supabase.handle(path, self.headers, self.connection):
             self.close_connection = True
+
+    do_CONNECT = do_GET  # what a proxy is asked for a tunnel; only faults answer it
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""

@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 from conftest import (
+    FEATURE_NAMES,
     OUTPUT,
     ROOT,
     Capture,
@@ -87,7 +89,7 @@ def test_ctrl_c(moment: str, serve: Serve, start: Start) -> None:
     OUTPUT.write_text("earlier")
     server = serve(60)
     waiting = moment == "all readers wait"
-    fault = http_reply(503, retry_after="60") if waiting else hang(20)
+    fault = http_reply(503, retry_after="60") if waiting else hang(60)
     server.fault_for = lambda request: fault
     process = start(**settings(server))
     assert process.stderr
@@ -97,43 +99,130 @@ def test_ctrl_c(moment: str, serve: Serve, start: Start) -> None:
     while len(server.requests) < 5:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    sent = time.monotonic()
-    out, err = process.communicate(timeout=60)
-    assert time.monotonic() - sent < 1
+    out, err = process.communicate(timeout=10)  # a busy machine may need a few seconds
     assert process.returncode == 130
     assert (out, err) == ("", "Interrupted.\n")
     assert OUTPUT.read_text() == "earlier"
     assert os.listdir() == [OUTPUT.name]
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_of_the_report_that_leaves_early_is_no_failure(
+    unbuffered: str, serve: Serve, start: Start
+) -> None:
+    """As `| head` and `| true` do."""
+    process = start(**settings(serve(60)), PYTHONUNBUFFERED=unbuffered)
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 0
+    assert written()["trainSet"]["count"] > 40
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a full device")
+def test_a_report_that_can_not_be_printed_is_a_warning(
+    serve: Serve, start: Start
+) -> None:
+    process = start(**settings(serve(60)), redirected=">/dev/full")
+    _, err = process.communicate()
+    assert err == "Warning: The report can't be printed: No space left on device.\n"
+    assert process.returncode == 0
+    assert written()["trainSet"]["count"] > 40
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only Unix shells write it so")
+@pytest.mark.parametrize("redirected", ["2>&-", ">&- 2>&-"])
+def test_closed_standard_streams_are_no_failure(
+    redirected: str, serve: Serve, start: Start
+) -> None:
+    process = start(**settings(serve(60)), redirected=redirected)
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    assert out.startswith("Read ") == (redirected == "2>&-")
+    assert written()["trainSet"]["count"] > 40
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only Unix has named pipes")
+def test_an_env_file_may_be_a_named_pipe(
+    serve: Serve, start: Start, home: Path
+) -> None:
+    """As 1Password mounts it: it can be read once."""
+    os.mkfifo(home / ".env")
+    process = start()
+    lines = [f"{name}={value}" for name, value in settings(serve(60)).items()]
+    (home / ".env").write_text("\n".join(lines))
+    process.communicate()
+    assert process.returncode == 0
+
+
+REMEDY = """\
+In the script's folder, install the packages, and run the script with them:
+    python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
+    .venv/bin/python extract_training_data.py
+"""
+
+
+def run_after(before: str) -> subprocess.CompletedProcess[str]:
+    """Run the script in a Python that has run other code before."""
+    path = str(ROOT / "extract_training_data.py")
+    code = f"import runpy, sys\n{before}\nrunpy.run_path({path!r}, run_name='__main__')"
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False
+    )
+
+
+INSTALLED = """\
+import importlib.metadata
+version = importlib.metadata.version
+importlib.metadata.version = lambda name: {versions}.get(name) or version(name)
+"""
+
+
 @pytest.mark.parametrize(
-    ("before", "words"),
+    ("before", "problem"),
     [
         (
             "sys.modules['supabase'] = None",
-            "Error: A package is missing, too old or broken: import of sup",
+            "import of supabase halted; None in sys.modules",
         ),
         (
             "sys.modules['dotenv'] = None",
-            "-r requirements.txt\n    .venv/bin/python extract_training_data.py\n",
+            "import of dotenv halted; None in sys.modules",
         ),
         (
-            "import supabase; del supabase.AsyncClientOptions",
-            "too old or broken: cannot import name 'AsyncClientOptions' from 'supabase'",
+            INSTALLED.format(versions={"supabase": "2.33.9"}),
+            "supabase 2.33.9 is too old",
         ),
-        ("sys.version_info = (3, 10, 12)", "needs Python 3.11 or newer"),
+        (
+            INSTALLED.format(versions={"supabase": "1.99.0"}),
+            "supabase 1.99.0 is too old",
+        ),
+        (
+            INSTALLED.format(versions={"python-dotenv": "1.1.1"}),
+            "python-dotenv 1.1.1 is too old",
+        ),
+        (
+            "import pydantic; pydantic.BaseModel = None",
+            "",  # whatever a package says that does not fit another
+        ),
     ],
 )
-def test_where_it_can_not_begin(before: str, words: str) -> None:
-    """Without the packages, with an old Python."""
-    path = str(ROOT / "extract_training_data.py")
-    code = f"import runpy, sys\n{before}\nrunpy.run_path({path!r}, run_name='__main__')"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False
-    )
+def test_a_package_that_is_missing_too_old_or_broken(before: str, problem: str) -> None:
+    done = run_after(before)
     assert (done.returncode, done.stdout) == (1, "")
-    assert words in done.stderr
+    said = "Error: A package is missing, too old or broken: "
+    assert done.stderr.startswith(said + problem)
+    assert done.stderr.endswith(f"\n{REMEDY}")
     assert "Traceback" not in done.stderr
+    if problem:
+        assert done.stderr == f"{said}{problem}\n{REMEDY}"
+
+
+def test_a_python_that_is_too_old() -> None:
+    done = run_after("sys.version_info = (3, 10, 12)")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "extract_training_data.py needs Python 3.11 or newer.\n"
 
 
 def test_python_3_8_can_parse_the_script_and_so_say_that_it_is_too_old() -> None:
@@ -167,9 +256,11 @@ def test_the_readme_shows_the_options() -> None:
 
 
 def test_the_readme_shows_the_features_in_their_order() -> None:
-    rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", README, re.MULTILINE)
-    assert [name for _, name in rows] == list(script.FEATURE_NAMES)
-    assert [int(number) for number, _ in rows] == list(range(1, len(rows) + 1))
+    rows = re.findall(r"^\| (\d+) \| `(\w+)`( \\\*)? \|", README, re.MULTILINE)
+    assert [(name, bool(star)) for _, name, star in rows] == [
+        (feature.name, feature.after_posting) for feature in script.FEATURES
+    ]
+    assert [int(number) for number, _, _ in rows] == list(range(1, len(rows) + 1))
 
 
 def test_the_readme_shows_the_demo() -> None:
@@ -216,18 +307,31 @@ def run_readme(name: str) -> dict[str, Any]:
     return names
 
 
-def test_the_readme_makes_new_thresholds(serve: Serve, extract: Extract) -> None:
+def test_the_readme_makes_a_new_baseline(serve: Serve, extract: Extract) -> None:
     """From the real videos, about the thresholds of all those that were analysed."""
-    extract(serve([video["row"] for video in real_videos()]))
-    _, shipped = script.read_baseline(script.BASELINE)
-    assert run_readme("thresholds")["thresholds"] == pytest.approx(shipped, rel=0.05)
+    server = serve([video["row"] for video in real_videos()])
+    extract(server)
+    shutil.copy(script.BASELINE, ".")
+    run_readme("percentiles")
+    new = Path("new-baseline.json")
+    baseline, thresholds = script.read_baseline(new)
+    assert thresholds == pytest.approx(
+        script.read_baseline(script.BASELINE)[1], rel=0.05
+    )
+    assert baseline["total_videos_analyzed"] == 1472
+    report = extract(server, "--baseline", str(new)).out
+    assert f"\nBaseline  {new} of {written()['generatedAt'][:10]}\n" in report
+    shares = re.findall(r"^\d [A-Z].*? ([\d.]+)% +([\d.]+)% ", report, re.MULTILINE)
+    assert [float(usual) for _, usual in shares] == [25, 25, 25, 15, 10]
+    for share, usual in shares:
+        assert float(share) == pytest.approx(float(usual), abs=0.1)
 
 
 def test_the_readme_loads_the_file_in_python(serve: Serve, extract: Extract) -> None:
     extract(serve(60))
     names = run_readme("x_train")
     data = json.loads(OUTPUT.read_text())
-    assert " ".join(script.FEATURE_NAMES[i] for i in names["known"]) == (
+    assert " ".join(FEATURE_NAMES[i] for i in names["known"]) == (
         "durationSeconds hashtagCount hasTrendingSound captionLength hasFollowerData "
         "followerTier weekdayPosted hourPosted"
     )

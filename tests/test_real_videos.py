@@ -5,6 +5,9 @@ with the features and the tier that the original application published for each,
 rows that must not come out. Captions and counts were rebuilt from what was published.
 """
 
+from statistics import median
+
+import pytest
 from conftest import Extract, Serve, make_sample, real_videos, written
 
 import extract_training_data as script
@@ -19,12 +22,13 @@ PUBLISHED = [
 # fmt: on
 
 
-def test_every_vector_and_tier_is_the_published_one(
-    serve: Serve, extract: Extract
-) -> None:
-    videos = real_videos()
-    report = extract(serve([video["row"] for video in videos])).out
+@pytest.fixture
+def report(serve: Serve, extract: Extract) -> str:
+    """The report on the real videos. The file is there, too."""
+    return extract(serve([video["row"] for video in real_videos()])).out
 
+
+def test_every_vector_and_tier_is_the_published_one(report: str) -> None:
     data = written()
     assert (data["trainSet"]["count"], data["testSet"]["count"]) == (1177, 295)
     tiers = (379, 363, 364, 225, 141)
@@ -34,8 +38,8 @@ def test_every_vector_and_tier_is_the_published_one(
 
     # The file names no video, but its order is that of the digests.
     published = {
-        script.digest(video["row"], 42): video["published"]
-        for video in videos
+        script.digest_of(video["row"], 42): video["published"]
+        for video in real_videos()
         if video["published"]
     }
     sets = script.split([make_sample(digest) for digest in sorted(published)])
@@ -45,3 +49,30 @@ def test_every_vector_and_tier_is_the_published_one(
         features = [[vector[i] for i in places] for vector in part["features"]]
         assert features == [video["features"] for video in expected]
         assert part["labels"] == [video["tier"] for video in expected]
+
+
+def test_the_report_shows_the_tiers(report: str) -> None:
+    table = """
+Tier                    train    test  share baseline median views  # | baseline
+1 Unlikely to perform     292      87  25.7%    25.0%      201,034  ###########|
+2 Below average           296      67  24.7%    25.0%      188,891  ###########|
+3 Average                 290      74  24.7%    25.0%      251,064  ###########|
+4 Strong potential        185      40  15.3%    15.0%      436,908  ######|
+5 Viral potential         114      27   9.6%    10.0%      134,891  ####|
+
+"""
+    assert table in report
+
+
+@pytest.mark.parametrize("name", ["likeRate", "shareToLikeRatio"])
+def test_the_report_shows_the_medians_in_the_tiers_1_and_5(
+    name: str, report: str
+) -> None:
+    place = PUBLISHED.index(name)
+    published = [video["published"] for video in real_videos() if video["published"]]
+    in_tier: dict[int, list[float]] = {tier: [] for tier in script.TIERS}
+    for video in published:
+        in_tier[video["tier"]].append(video["features"][place])
+    [line] = [line for line in report.splitlines() if line.startswith(f"{name} ")]
+    medians = [f"{median(in_tier[tier]):.5f}" for tier in (1, 5)]
+    assert line[30:50].split() == medians

@@ -7,18 +7,19 @@ import math
 import random
 import re
 import time
-from datetime import UTC, datetime
-from itertools import pairwise
+from datetime import UTC, date, datetime
+from itertools import pairwise, permutations
 from typing import Any
 
 import pytest
 from conftest import Patch, features_of, make_sample
+from local_supabase import Row
 
 import extract_training_data as script
 
 P25, P50, P75, P90 = 0.045752, 0.095403, 0.159572, 0.239726
 THRESHOLDS = [P25, P50, P75, P90]
-PLAIN = {
+PLAIN: Row = {
     "platform": "tiktok",
     "platform_video_id": "7315772332042445998",
     "views": 1000,
@@ -35,33 +36,34 @@ PLAIN = {
 }
 
 
-def dataset(*rows: dict[str, Any], seed: int = 42) -> script.Dataset:
-    """Return the dataset with these rows."""
+def dataset_of(*rows: Row, seed: int = 42) -> script.Dataset:
+    """Return the dataset to which these rows were added, in this order."""
     data = script.Dataset(THRESHOLDS, seed)
-    for video in rows:
-        data.add(video)
+    for row in rows:
+        data.add(row)
     return data
 
 
-def sample(**columns: Any) -> script.Sample:
-    """Return the sample of the plain row with other columns."""
-    [only] = dataset(PLAIN | columns).samples.values()
+def plain_sample(**columns: Any) -> script.Sample:
+    """Return the sample of the plain row, with other values in these columns."""
+    [only] = dataset_of(PLAIN | columns).samples.values()
     return only
 
 
-def video(number: int, **columns: Any) -> dict[str, Any]:
-    """Return a plain row with the video ID `number`."""
-    return PLAIN | {"platform_video_id": str(number)} | columns
+def plain_row(video_id: int, **columns: Any) -> Row:
+    """Return the plain row with this video ID, and other values in these columns."""
+    return PLAIN | {"platform_video_id": str(video_id)} | columns
 
 
-def digest(video_id: int | str, seed: int = 42) -> bytes:
+def tiktok_digest(video_id: int, seed: int = 42) -> bytes:
     """Return the digest of a TikTok video, as the contract has it."""
     return hashlib.sha256(f"{seed}/tiktok/{video_id}".encode()).digest()
 
 
-def samples(*numbers: int, seed: int = 42) -> list[script.Sample]:
-    """Return samples of these video IDs in canonical order."""
-    return [make_sample(drawn) for drawn in sorted(digest(n, seed) for n in numbers)]
+def samples_in_canonical_order(count: int, seed: int = 42) -> list[script.Sample]:
+    """Return samples of the videos 0, 1, ... in the order of their digests."""
+    digests = sorted(tiktok_digest(video_id, seed) for video_id in range(count))
+    return [make_sample(digest) for digest in digests]
 
 
 # --- The inputs
@@ -129,25 +131,32 @@ def test_uploads_begin_with_2014() -> None:
 def test_what_is_unknown_of_a_video(
     name: str, unknown: list[Any], values: list[Any]
 ) -> None:
+    lacked = set(plain_sample().unknown)
+    assert name not in lacked
     for value in unknown:
-        assert sample(**{name: value}).unknown == (name,)
+        assert set(plain_sample(**{name: value}).unknown) == lacked | {name}
     for value in values:
-        assert sample(**{name: value}).unknown == ()
+        assert set(plain_sample(**{name: value}).unknown) == lacked
     absent = {key: value for key, value in PLAIN.items() if key != name}
-    [only] = dataset(absent).samples.values()
-    assert only.unknown == (name,)
+    [only] = dataset_of(absent).samples.values()
+    assert set(only.unknown) == lacked | {name}
+
+
+def test_views_and_a_duration_that_are_unknown_are_0() -> None:
+    video = script.video_of(PLAIN | {"views": "many", "duration_seconds": None})
+    assert (video.views, video.duration_seconds) == (0, 0)
 
 
 # --- The features
 
 
-def feature(name: str, **columns: Any) -> float:
-    """Return one feature of the plain row with other columns."""
-    return features_of(sample(**columns))[name]
+def plain_feature(name: str, **columns: Any) -> float:
+    """Return one feature of the plain row, with other values in these columns."""
+    return features_of(plain_sample(**columns))[name]
 
 
 def test_the_features_of_a_plain_row_and_their_order() -> None:
-    assert list(features_of(sample()).items()) == [
+    assert list(features_of(plain_sample()).items()) == [
         ("shareRate", 0.01),  # 10 / 1000
         ("commentRate", 0.02),  # 20 / 1000
         ("likeRate", 0.1),  # 100 / 1000
@@ -223,27 +232,28 @@ def test_the_features_of_a_plain_row_and_their_order() -> None:
 def test_a_feature_worked_out_by_hand(
     name: str, columns: dict[str, Any], value: float
 ) -> None:
-    assert feature(name, **columns) == value
+    assert plain_feature(name, **columns) == value
 
 
-def test_the_tiers_of_followers() -> None:
+def test_the_size_of_a_creator_is_one_of_five() -> None:
     below = {10_000: 0.1, 100_000: 0.3, 500_000: 0.5, 1_000_000: 0.7, 10**9: 0.9}
-    for (low, _), (high, tier) in pairwise([(0, 0.0), *below.items()]):
-        assert feature("followerTier", followers=low) == tier
-        assert feature("followerTier", followers=high - 1) == tier
+    for (low, _), (high, size) in pairwise([(0, 0.0), *below.items()]):
+        assert plain_feature("followerTier", followers=low) == size
+        assert plain_feature("followerTier", followers=high - 1) == size
 
 
 @pytest.mark.skipif(
     not hasattr(time, "tzset"), reason="only Unix can change the zone of a process"
 )
-def test_times_are_utc_wherever_the_machine_is(
-    monkeypatch: Patch,
-) -> None:
+def test_times_are_utc_wherever_the_machine_is(monkeypatch: Patch) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
-        assert feature("hourPosted", uploaded_at="2026-01-18T06:00:00") == 6 / 23
-        assert feature("hourPosted", uploaded_at="2026-01-18T06:00:00+02:00") == 4 / 23
+        for offset, hour in (("", 6), ("+02:00", 4)):
+            uploaded_at = f"2026-01-18T06:00:00{offset}"
+            assert plain_feature("hourPosted", uploaded_at=uploaded_at) == hour / 23
+        late = plain_sample(uploaded_at="2026-01-17T23:30:00Z")  # in Tokyo, on the 18th
+        assert late.uploaded_on == date(2026, 1, 17)
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -256,7 +266,7 @@ def test_any_row_gives_features_from_0_to_1_or_is_dropped() -> None:
         for number in range(3000)
     ]
     usable = [row | {"views": 7, "duration_seconds": "1"} for row in strange[:1000]]
-    data = dataset(*usable, *strange[1000:])
+    data = dataset_of(*usable, *strange[1000:])
     assert data.rows_read() == 3000
     ordered = data.in_canonical_order()
     assert len(ordered) > 1000
@@ -278,60 +288,90 @@ def test_a_tier_begins_at_its_threshold() -> None:
 
 def test_a_comment_weighs_two_likes_and_a_share_three() -> None:
     for counts, wes in (((7, 0, 0), 0.07), ((0, 7, 0), 0.14), ((None, None, 7), 0.21)):
-        inputs = dict(zip(("likes", "comments", "shares"), counts, strict=True))
-        assert script.weighted_engagement_score(inputs | {"views": 100}) == wes
-    above = {"views": 1, "likes": 3, "comments": 1, "shares": None}
-    assert script.weighted_engagement_score(above) == 5
+        columns = dict(zip(("likes", "comments", "shares"), counts, strict=True))
+        video = script.video_of({"views": 100} | columns)
+        assert script.weighted_engagement_score(video) == wes
+    above_1 = script.video_of({"views": 1, "likes": 3, "comments": 1})
+    assert script.weighted_engagement_score(above_1) == 5
 
 
 # --- The dataset
 
 
-def test_a_sample_has_the_digest_the_features_the_tier_and_what_is_unknown() -> None:
-    columns = {"likes": 10, "comments": None, "shares": 10, "followers": None}
-    data = dataset(video(90, duration_seconds=90, **columns), seed=7)
+def test_a_sample_has_the_digest_the_views_the_features_the_tier_and_the_day() -> None:
+    columns = {"likes": 10, "comments": None, "shares": 10, "duration_seconds": 90}
+    uploaded_at = "2026-01-16T23:30:00-01:00"  # in UTC, on the next day
+    data = dataset_of(plain_row(90, uploaded_at=uploaded_at, **columns), seed=7)
     [(key, only)] = data.samples.items()
-    assert key == only.digest == digest(90, seed=7)
+    assert key == only.digest == tiktok_digest(90, seed=7)
+    assert only.views == 1000
     assert features_of(only)["likeRate"] == 0.01
     assert features_of(only)["durationSeconds"] == 0.5
     assert only.tier == 1  # (10 + 3 * 10) / 1000
-    assert only.unknown == ("comments", "followers")
+    assert only.uploaded_on == date(2026, 1, 17)
+    assert plain_sample(uploaded_at=None).uploaded_on is None
 
 
 def test_rows_without_views_or_duration_are_dropped_and_counted() -> None:
-    viewless = [video(n, views=views) for n, views in enumerate((0, None, -7))]
-    timeless = [video(9, duration_seconds=length) for length in (0, None)]
-    neither = video(9, views=0, duration_seconds=0)
-    few = video(2, views=1, duration_seconds="1")  # little, but not nothing
-    data = dataset(*timeless, *viewless, neither, video(1), few)
-    assert set(data.samples) == {digest(1), digest(2)}
+    viewless = [plain_row(n, views=views) for n, views in enumerate((0, None, -7))]
+    timeless = [plain_row(9, duration_seconds=length) for length in (0, None)]
+    neither = plain_row(9, views=0, duration_seconds=0)
+    few = plain_row(2, views=1, duration_seconds="1")  # little, but not nothing
+    data = dataset_of(*timeless, *viewless, neither, plain_row(1), few)
+    assert set(data.samples) == {tiktok_digest(1), tiktok_digest(2)}
     assert data.dropped == {"without views": 4, "without duration": 2}
     assert data.rows_read() == 8
 
 
 def test_the_canonical_order_is_that_of_the_digests_whatever_that_of_the_rows() -> None:
-    rows = [video(number) for number in range(1, 100)]
-    ordered = dataset(*rows).in_canonical_order()
+    rows = [plain_row(number) for number in range(1, 100)]
+    ordered = dataset_of(*rows).in_canonical_order()
     found = [each.digest for each in ordered]
-    assert found == sorted(digest(number) for number in range(1, 100))
-    assert dataset(*reversed(rows)).in_canonical_order() == ordered
+    assert found == sorted(tiktok_digest(number) for number in range(1, 100))
+    assert dataset_of(*reversed(rows)).in_canonical_order() == ordered
 
 
 def test_the_platform_makes_another_video() -> None:
+    data = dataset_of(plain_row(7), plain_row(7, platform="other"))
     other = hashlib.sha256(b"42/other/7").digest()
-    assert set(dataset(video(7), video(7, platform="other")).samples) == {
-        other,
-        digest(7),
-    }
+    assert set(data.samples) == {other, tiktok_digest(7)}
 
 
-def test_a_video_that_comes_twice_is_taken_once_as_it_came_last() -> None:
-    rows = [video(number, likes=i) for i, number in enumerate((1, 2, 2, 3, 2))]
-    data = dataset(*rows)
-    likes = {key: features_of(each)["likeRate"] for key, each in data.samples.items()}
-    assert likes == {digest(1): 0, digest(3): 0.003, digest(2): 0.004}
-    assert data.dropped == {"duplicated": 2}
-    assert data.rows_read() == 5
+def test_of_a_video_in_several_rows_the_one_with_the_most_views_is_taken() -> None:
+    """Those with fewer views have more likes, shares and comments."""
+    rows = [
+        plain_row(2, views=1000, likes=90, shares=90, comments=90),
+        plain_row(2, views=4000, likes=40, shares=40, comments=40),
+        plain_row(2, views=3000, likes=60, shares=60, comments=60),
+    ]
+    for arrived in permutations([*rows, plain_row(1), plain_row(3)]):
+        data = dataset_of(*arrived)
+        assert set(data.samples) == {tiktok_digest(n) for n in (1, 2, 3)}
+        taken = data.samples[tiktok_digest(2)]
+        assert (taken.views, features_of(taken)["likeRate"]) == (4000, 0.01)
+        assert data.dropped == {"duplicated": 2}
+        assert data.rows_read() == 5
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("views", [1000, 1001, 0, None]),
+        ("likes", [100, 101, 99]),
+        ("shares", [0, None]),  # the same features and tier
+        ("uploaded_at", ["2026-01-16T21:00:00Z", "2026-01-17T20:00:00Z", None]),
+        ("uploaded_at", ["2026-01-16T21:00:00Z", "2026-01-23T21:00:00Z"]),  # the same
+    ],
+)
+def test_which_row_of_a_video_arrives_first_does_not_matter(
+    column: str, values: list[Any]
+) -> None:
+    rows = [PLAIN | {column: value} for value in values]
+    first, *others = [dataset_of(*arrived) for arrived in permutations(rows)]
+    assert len(first.samples) == 1
+    for other in others:
+        assert other.samples == first.samples
+        assert other.dropped == first.dropped
 
 
 # --- The split
@@ -339,14 +379,14 @@ def test_a_video_that_comes_twice_is_taken_once_as_it_came_last() -> None:
 
 def test_the_first_four_fifths_are_the_train_set_rounded_down() -> None:
     for count, cut in ((2, 1), (4, 3), (5, 4), (9, 7), (10, 8), (7358, 5886)):
-        train, test = script.split(samples(*range(count)))
+        train, test = script.split(samples_in_canonical_order(count))
         assert (len(train), len(test)) == (cut, count - cut)
         assert max(each.digest for each in train) < min(each.digest for each in test)
 
 
 def test_each_set_is_shuffled_by_fisher_yates_with_its_digests_as_draws() -> None:
     """Written again, the other way round: from the draws to the order."""
-    ordered = samples(*range(500))
+    ordered = samples_in_canonical_order(500)
     for part, found in ((ordered[:400], 0), (ordered[400:], 1)):
         order: list[script.Sample] = []
         for i, each in enumerate(part):
@@ -364,10 +404,10 @@ def test_when_videos_are_added_or_archived_few_change_sides(
     for seed in range(3):
         sets = []
         for count in (7358, 7358 + change):
-            _, test = script.split(samples(*range(count), seed=seed))
+            _, test = script.split(samples_in_canonical_order(count, seed))
             sets.append({each.digest for each in test})
         before, after = sets
-        there = {digest(n, seed) for n in range(min(7358, 7358 + change))}
+        there = {tiktok_digest(n, seed) for n in range(min(7358, 7358 + change))}
         assert len((before - after) & there) <= most
         assert len((after - before) & there) <= most
 
@@ -386,7 +426,7 @@ def test_the_example_that_the_file_opens_with() -> None:
         r"(\{.*\}).*\[(.*), \.\.\.\], (\d)", script.__doc__ or "", re.DOTALL
     )
     assert found
-    [only] = dataset(json.loads(found[1])).samples.values()
+    [only] = dataset_of(json.loads(found[1])).samples.values()
     shown = [float(text) for text in found[2].split(", ")]
     assert list(features_of(only).values())[: len(shown)] == shown
     assert (str(only.tier), only.unknown) == (found[3], ())

@@ -1,5 +1,6 @@
 """Settings, baseline, output: where they come from, and what is no use."""
 
+import base64
 import json
 import math
 import os
@@ -7,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import OUTPUT, ROOT, Extract, Patch, Serve, written
+from conftest import OUTPUT, ROOT, Extract, Patch, Serve, flat, written
 
 import extract_training_data as script
 
 URL, KEY = "https://abcdefgh.supabase.co", "sb_secret_1"
 
 
-def read(**environ: str) -> tuple[str, str]:
+def settings_from(**environ: str) -> tuple[str, str]:
     """Return the URL and the key that this environment and the files give."""
     return script.read_settings(environ)
 
@@ -25,11 +26,11 @@ def read(**environ: str) -> tuple[str, str]:
 def test_the_environment_comes_before_the_files(home: Path) -> None:
     (home / ".env.local").write_text("SUPABASE_URL=https://b.co\nSUPABASE_SECRET_KEY=b")
     (home / ".env").write_text("SUPABASE_URL=https://c.co\nSUPABASE_SECRET_KEY=c")
-    assert read(SUPABASE_URL=URL, SUPABASE_SECRET_KEY=KEY) == (URL, KEY)
-    assert read(SUPABASE_SECRET_KEY=KEY) == ("https://b.co", KEY)
-    assert read() == ("https://b.co", "b")
+    assert settings_from(SUPABASE_URL=URL, SUPABASE_SECRET_KEY=KEY) == (URL, KEY)
+    assert settings_from(SUPABASE_SECRET_KEY=KEY) == ("https://b.co", KEY)
+    assert settings_from() == ("https://b.co", "b")
     (home / ".env.local").unlink()
-    assert read() == ("https://c.co", "c")
+    assert settings_from() == ("https://c.co", "c")
 
 
 def test_an_older_name_in_the_environment_comes_before_a_newer_one_in_a_file(
@@ -37,7 +38,7 @@ def test_an_older_name_in_the_environment_comes_before_a_newer_one_in_a_file(
 ) -> None:
     (home / ".env").write_text("SUPABASE_URL=https://c.co\nSUPABASE_SECRET_KEY=c")
     older = {"NEXT_PUBLIC_SUPABASE_URL": URL, "SUPABASE_SERVICE_ROLE_KEY": KEY}
-    assert read(**older) == (URL, KEY)
+    assert settings_from(**older) == (URL, KEY)
 
 
 def test_the_newer_name_comes_first() -> None:
@@ -47,13 +48,13 @@ def test_the_newer_name_comes_first() -> None:
         "SUPABASE_SERVICE_ROLE_KEY": "eyJ.old",
         "SUPABASE_SECRET_KEY": KEY,
     }
-    assert read(**names) == (URL, KEY)
+    assert settings_from(**names) == (URL, KEY)
 
 
 def test_a_setting_that_is_empty_counts_for_nothing(home: Path) -> None:
     (home / ".env").write_text(f"SUPABASE_URL={URL}\nSUPABASE_SECRET_KEY={KEY}\n")
     (home / ".env.local").write_text("SUPABASE_URL=\nSUPABASE_SECRET_KEY\n")
-    assert read(SUPABASE_URL="", SUPABASE_SECRET_KEY=" ") == (URL, KEY)
+    assert settings_from(SUPABASE_URL="", SUPABASE_SECRET_KEY=" ") == (URL, KEY)
 
 
 def test_the_env_local_of_a_next_js_app_works_as_it_is(home: Path) -> None:
@@ -63,14 +64,14 @@ def test_the_env_local_of_a_next_js_app_works_as_it_is(home: Path) -> None:
         b"NEXT_PUBLIC_SUPABASE_ANON_KEY=eyJ.anon\r\n"
         b"export SUPABASE_SERVICE_ROLE_KEY='eyJ.service'  # the legacy key\r\n"
     )
-    assert read() == (URL, "eyJ.service")
+    assert settings_from() == (URL, "eyJ.service")
 
 
 @pytest.mark.parametrize(
     "url", [f"{URL}/", f" {URL} ", f"{URL}/rest/v1", f"{URL}/rest/v1/"]
 )
 def test_the_url_as_the_dashboard_shows_it(url: str) -> None:
-    assert read(SUPABASE_URL=url, SUPABASE_SECRET_KEY=KEY)[0] == URL
+    assert settings_from(SUPABASE_URL=url, SUPABASE_SECRET_KEY=KEY)[0] == URL
 
 
 @pytest.mark.parametrize(
@@ -78,11 +79,15 @@ def test_the_url_as_the_dashboard_shows_it(url: str) -> None:
     [
         "https://example.com:8443/supabase",
         "http://localhost:54321",
-        "https://a-b_c.co/~x/v1",
+        "https://a-b_c.co:65535/~x/v1",
+        f"https://{'a' * 63}.{'b' * 63}:1",
     ],
 )
 def test_a_port_and_a_path_are_kept(url: str) -> None:
-    assert read(SUPABASE_URL=url, SUPABASE_SECRET_KEY="a.B_c-9") == (url, "a.B_c-9")
+    assert settings_from(SUPABASE_URL=url, SUPABASE_SECRET_KEY="a.B_c-9") == (
+        url,
+        "a.B_c-9",
+    )
 
 
 # fmt: off
@@ -91,6 +96,8 @@ NO_URLS = [
     "ftp://a.supabase.co", "https://a b.supabase.co", "https://a..supabase.co",
     "https://\u00e4.supabase.co", "https://xn--a.supabase.co",
     "http://192.168.0.256:8000", "https://a.co:port", "https://a.co:70000",
+    "https://a.co:65536", "https://a.co:0", f"https://{'a' * 64}.co",
+    "https://a." + "b" * 64, "HTTPS://A.co",
     "https://a.supabase.co?apikey=1", "https://a.supabase.co/#settings",
     "postgresql://postgres:secret@a.co:5432/postgres", "https://me:secret@a.co",
 ]
@@ -100,7 +107,7 @@ NO_URLS = [
 @pytest.mark.parametrize("url", NO_URLS)
 def test_what_is_no_url_of_a_project(url: str) -> None:
     with pytest.raises(script.UsageError) as error:
-        read(SUPABASE_URL=url, SUPABASE_SECRET_KEY=KEY)
+        settings_from(SUPABASE_URL=url, SUPABASE_SECRET_KEY=KEY)
     state = "malformed" if url.strip() else "not set"
     assert error.value.problem == f"SUPABASE_URL is {state}"
     assert "secret@" not in error.value.advice
@@ -112,7 +119,7 @@ def test_what_is_no_url_of_a_project(url: str) -> None:
 )
 def test_what_is_no_key(key: str) -> None:
     with pytest.raises(script.UsageError) as error:
-        read(SUPABASE_URL=URL, SUPABASE_SECRET_KEY=key)
+        settings_from(SUPABASE_URL=URL, SUPABASE_SECRET_KEY=key)
     state = "malformed" if key else "not set"
     assert error.value.problem == f"SUPABASE_SECRET_KEY is {state}"
     assert KEY not in error.value.advice
@@ -120,7 +127,7 @@ def test_what_is_no_key(key: str) -> None:
 
 def test_no_settings_at_all() -> None:
     with pytest.raises(script.UsageError) as error:
-        read()
+        settings_from()
     problem = "SUPABASE_URL is not set, and SUPABASE_SECRET_KEY is not set"
     assert error.value.problem == problem
     assert error.value.advice.splitlines() == [
@@ -135,7 +142,7 @@ def test_no_settings_at_all() -> None:
 def test_an_env_file_in_utf_16(home: Path) -> None:
     (home / ".env").write_bytes("SUPABASE_URL=x".encode("utf-16"))  # by PowerShell
     with pytest.raises(script.UsageError) as error:
-        read(SUPABASE_URL=URL, SUPABASE_SECRET_KEY=KEY)
+        settings_from(SUPABASE_URL=URL, SUPABASE_SECRET_KEY=KEY)
     assert error.value.problem.startswith(f"{home}/.env can't be read: 'utf-8' codec")
     assert error.value.advice.startswith("Make it readable, and save it as UTF-8.")
 
@@ -146,7 +153,7 @@ def test_an_env_file_that_may_not_be_read(monkeypatch: Patch) -> None:
 
     monkeypatch.setattr(script, "dotenv_values", forbid)
     with pytest.raises(script.UsageError, match="Permission denied: '.*/.env.local'"):
-        read(SUPABASE_URL=URL, SUPABASE_SECRET_KEY=KEY)
+        settings_from(SUPABASE_URL=URL, SUPABASE_SECRET_KEY=KEY)
 
 
 @pytest.mark.parametrize(
@@ -164,13 +171,53 @@ def test_plain_http_to_this_machine_is_fine(host: str) -> None:
     assert list(script.setting_warnings(f"http://{host}", KEY)) == []
 
 
-def test_a_publishable_key_is_warned_of(serve: Serve, extract: Extract) -> None:
-    server = serve(10, key="sb_publishable_local")
-    report, said = extract(server)
-    assert said.startswith("Warning: The key is a publishable one. Row-level security")
-    assert said.count("\n") == 3  # wrapped, with nothing else
+def jwt(payload: bytes) -> str:
+    """Return a key in the form of a JSON Web Token, signed by nobody."""
+    encoded = base64.urlsafe_b64encode(payload).rstrip(b"=").decode()
+    return f"eyJhbGciOiJIUzI1NiJ9.{encoded}.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sb_publishable_local",
+        jwt(b'{"role":"anon","iss":"supabase-demo","exp":1983812996}'),
+        jwt(b'{"role":"anon"}'),  # of other lengths, so that the padding differs
+        jwt(b'{"role":"anon" }'),
+        jwt('{"iss":"\u00ff\u00fe~~>>??","role":"anon"}'.encode()),  # has - and _
+    ],
+)
+def test_a_publishable_key_is_warned_of(
+    key: str, serve: Serve, extract: Extract
+) -> None:
+    report, said = extract(serve(10, key=key))
+    assert flat(said) == (
+        "Warning: The key is a publishable (anon) one. Row-level security may show it "
+        "only a part of the table, and the training set would be made from that part. "
+        "Use a secret key (sb_secret_... or service_role)."
+    )
+    assert max(map(len, said.splitlines())) <= 80
     assert "Warning" not in report
     assert written()["trainSet"]["count"] == 8
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        KEY,
+        jwt(b'{"role":"service_role"}'),
+        jwt(b'{"iss":"anon"}'),
+        jwt(b'["anon"]'),
+        jwt(b'"anon"'),
+        jwt(b"anon"),
+        "a.b",
+        "a.b.c.d",
+        "eyJ.x.y",
+        "anon",
+    ],
+)
+def test_any_other_key_is_not(key: str) -> None:
+    assert list(script.setting_warnings(URL, key)) == []
 
 
 def test_the_example_holds_the_settings_and_no_values(home: Path) -> None:
@@ -179,11 +226,11 @@ def test_the_example_holds_the_settings_and_no_values(home: Path) -> None:
     with pytest.raises(
         script.UsageError, match="_URL is not set, and SUPABASE_SECRET_KEY is not"
     ):
-        read()
+        settings_from()
     filled = example.replace("SUPABASE_URL=\n", f"SUPABASE_URL={URL}\n")
     filled = filled.replace("SUPABASE_SECRET_KEY=\n", f"SUPABASE_SECRET_KEY={KEY}\n")
     (home / ".env").write_text(filled)
-    assert read() == (URL, KEY)
+    assert settings_from() == (URL, KEY)
 
 
 # --- The baseline
@@ -231,7 +278,7 @@ def test_another_baseline_gives_other_tiers(serve: Serve, extract: Extract) -> N
     assert set(data["trainSet"]["labels"] + data["testSet"]["labels"]) == {1}
 
 
-def baseline(changed: int = 3, **changes: Any) -> dict[str, Any]:
+def baseline_with(changed: int = 3, **changes: Any) -> dict[str, Any]:
     """Return a good baseline, with a change to one tier."""
     tiers = [
         {"tier": tier, "weighted_score_threshold": {"min": tier / 10, "max": tier}}
@@ -241,17 +288,15 @@ def baseline(changed: int = 3, **changes: Any) -> dict[str, Any]:
     return {"virality_tiers": tiers}
 
 
-def threshold(low: Any, tier: int = 3) -> dict[str, Any]:
+def baseline_with_threshold(low: Any, tier: int = 3) -> dict[str, Any]:
     """Return a good baseline, but for the threshold of one tier."""
-    return baseline(tier, weighted_score_threshold={"min": low, "max": 1})
+    return baseline_with(tier, weighted_score_threshold={"min": low, "max": 1})
 
 
-TIERS, THRESHOLDS = (
-    "its tiers are not 1 to 5, once each",
-    "its thresholds do not ascend with the tiers",
-)
-FINITE = "its thresholds are not all finite numbers"
-ENTRIES = "it needs virality_tiers, each with tier and weighted_score_threshold.min"
+NOT_ONE_TO_FIVE = "its tiers are not 1 to 5, once each"
+NOT_ASCENDING = "its thresholds do not ascend with the tiers"
+NOT_FINITE = "its thresholds are not all finite numbers"
+NOT_THERE = "it needs virality_tiers, each with tier and weighted_score_threshold.min"
 
 
 @pytest.mark.parametrize(
@@ -259,23 +304,23 @@ ENTRIES = "it needs virality_tiers, each with tier and weighted_score_threshold.
     [
         ("", "it is not JSON: Expecting value"),
         (b"\xff\xfe{\0}\0", "it is not JSON: 'utf-8' codec can't decode"),
-        ([], ENTRIES),
-        ({}, ENTRIES),
-        (baseline(weighted_score_threshold={}), ENTRIES),
-        (baseline(weighted_score_threshold=None), ENTRIES),
-        (threshold("0.3"), FINITE),
-        ({"virality_tiers": baseline()["virality_tiers"][:4]}, TIERS),
-        (baseline(tier=4), TIERS),
-        (baseline(tier=2), TIERS),
-        (baseline(5, tier=6), TIERS),
-        (threshold(0.2), THRESHOLDS),
-        (threshold(0.2, 1), THRESHOLDS),
-        (threshold(0.1), THRESHOLDS),
-        (threshold(0.4), THRESHOLDS),
-        (threshold(math.nan), FINITE),
-        (threshold(math.inf, 5), FINITE),
-        (threshold(-math.inf, 1), FINITE),
-        (threshold(10**400), THRESHOLDS),
+        ([], NOT_THERE),
+        ({}, NOT_THERE),
+        (baseline_with(weighted_score_threshold={}), NOT_THERE),
+        (baseline_with(weighted_score_threshold=None), NOT_THERE),
+        (baseline_with_threshold("0.3"), NOT_FINITE),
+        ({"virality_tiers": baseline_with()["virality_tiers"][:4]}, NOT_ONE_TO_FIVE),
+        (baseline_with(tier=4), NOT_ONE_TO_FIVE),
+        (baseline_with(tier=2), NOT_ONE_TO_FIVE),
+        (baseline_with(5, tier=6), NOT_ONE_TO_FIVE),
+        (baseline_with_threshold(0.2), NOT_ASCENDING),
+        (baseline_with_threshold(0.2, 1), NOT_ASCENDING),
+        (baseline_with_threshold(0.1), NOT_ASCENDING),
+        (baseline_with_threshold(0.4), NOT_ASCENDING),
+        (baseline_with_threshold(math.nan), NOT_FINITE),
+        (baseline_with_threshold(math.inf, 5), NOT_FINITE),
+        (baseline_with_threshold(-math.inf, 1), NOT_FINITE),
+        (baseline_with_threshold(10**400), NOT_ASCENDING),
     ],
 )
 def test_a_baseline_that_is_wrong(content: Any, problem: str) -> None:

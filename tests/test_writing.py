@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import (
+    FEATURE_NAMES,
     OUTPUT,
     Extract,
     Fails,
@@ -21,8 +22,8 @@ from conftest import (
     Patch,
     Serve,
     features_of,
+    make_row,
     make_sample,
-    row,
     undated,
     vectors,
     written,
@@ -41,8 +42,8 @@ def test_the_exact_form() -> None:
     test = [make_sample(tier=5)]
     time = datetime(2026, 2, 16, 18, 22, 24, 613_999, UTC)
     text = "".join(script.training_json(train, test, time))
-    names = ", ".join(f'"{name}"' for name in script.FEATURE_NAMES)
-    halves = ",0.5" * (len(script.FEATURE_NAMES) - 2)
+    names = ", ".join(f'"{name}"' for name in FEATURE_NAMES)
+    halves = ",0.5" * (len(FEATURE_NAMES) - 2)
     assert text == (
         "{\n"
         '  "generatedAt": "2026-02-16T18:22:24.613Z",\n'
@@ -81,11 +82,11 @@ def test_features_read_back_to_the_last_bit() -> None:
 def test_the_sets_in_the_file_are_those_of_the_split(
     serve: Serve, extract: Extract
 ) -> None:
-    rows = [row(n, n % 4, duration_seconds=n) for n in range(1, 101)]
+    rows = [make_row(n, n % 4, duration_seconds=n) for n in range(1, 101)]
     extract(serve(rows), "--seed", "7")
     data = script.Dataset([1, 2, 3, 4], 7)
-    for video in rows:
-        data.add(video)
+    for row in rows:
+        data.add(row)
     train, test = script.split(data.in_canonical_order())
     order = [features_of(sample)["durationSeconds"] for sample in train + test]
     assert [vector["durationSeconds"] for vector in vectors()] == order
@@ -110,10 +111,10 @@ def test_nothing_identifies_a_video(serve: Serve, extract: Extract) -> None:
     rows = sample_videos(50)
     extract(serve(rows))
     text = OUTPUT.read_text()
-    for video in rows:
-        assert video["id"] not in text
-        assert video["platform_video_id"] not in text
-        assert script.digest(video, 42).hex() not in text
+    for row in rows:
+        assert row["id"] not in text
+        assert row["platform_video_id"] not in text
+        assert script.digest_of(row, 42).hex() not in text
     assert "tiktok" not in text
 
 
