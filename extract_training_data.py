@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["supabase>=2.34,<2.35", "python-dotenv>=1.2,<2"]
+# dependencies = ["supabase>=2.34,<2.35", "python-dotenv>=1.2.1,<2"]
 # ///
 """Turn the scraped TikTok videos of a Supabase project into a training set.
 
@@ -70,10 +70,11 @@ try:
     )
     from supabase import AsyncClientOptions, acreate_client
 
-    for package, oldest in (("supabase", (2, 34)), ("python-dotenv", (1, 2))):
-        major, minor, *_ = version(package).split(".")
-        if (int(major), int(minor)) < oldest:  # it imports well, but fails later
-            raise ImportError(f"{package} {version(package)} is too old")
+    for package, oldest in (("supabase", (2, 34)), ("python-dotenv", (1, 2, 1))):
+        installed = version(package)
+        if tuple(map(int, installed.split("."))) < oldest:
+            # It imports well, but fails later.
+            raise ImportError(f"{package} {installed} is too old")
 except Exception as error:  # noqa: BLE001 - a broken package may raise any
     sys.exit(f"""Error: A package is missing, too old or broken: {error}
 In the script's folder, install the packages, and run the script with them:

@@ -199,8 +199,8 @@ importlib.metadata.version = lambda name: {versions}.get(name) or version(name)
             "supabase 1.99.0 is too old",
         ),
         (
-            INSTALLED.format(versions={"python-dotenv": "1.1.1"}),
-            "python-dotenv 1.1.1 is too old",
+            INSTALLED.format(versions={"python-dotenv": "1.2.0"}),
+            "python-dotenv 1.2.0 is too old",
         ),
         (
             "import pydantic; pydantic.BaseModel = None",
