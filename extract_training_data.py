@@ -55,7 +55,7 @@ from math import inf
 from pathlib import Path
 from statistics import median
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 try:
     # httpx sends the requests of supabase, which may exchange it (supabase-py #1615):
@@ -1170,9 +1170,23 @@ def resolve_output(path: Path) -> Path:
 
 
 def say(message: str) -> None:
-    """Print a message to standard error, in place of the line of progress."""
+    """Print a message to standard error, in place of the line of progress.
+
+    A message that can't be printed, as when its reader has left, ends no run.
+    """
     erase_progress()
-    print(message, file=sys.stderr)
+    try:
+        print(message, file=sys.stderr)
+    except OSError:
+        discard(sys.stderr)
+
+
+def discard(stream: TextIO) -> None:
+    """Let a stream that can't be written to lead nowhere.
+
+    Otherwise Python tries once more to write to it when it ends, and fails.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def show_progress(dataset: Dataset) -> None:
@@ -1262,10 +1276,8 @@ def run(arguments: argparse.Namespace) -> None:
     erase_progress()
     try:
         print("\n".join(report), flush=True)
-    except OSError as error:
-        # The file is written all the same. Without another standard output, Python
-        # would try again to print the report when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # the file is written all the same
+        discard(sys.stdout)
         # A reader that has left, as `head` does, has read what it wanted.
         if not isinstance(error, BrokenPipeError):
             say(f"Warning: The report can't be printed: {error.strerror}.")

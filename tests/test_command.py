@@ -132,14 +132,19 @@ def test_a_report_that_can_not_be_printed_is_a_warning(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="only Unix shells write it so")
-@pytest.mark.parametrize("redirected", ["2>&-", ">&- 2>&-"])
-def test_closed_standard_streams_are_no_failure(
+@pytest.mark.parametrize("redirected", ["2>&-", ">&- 2>&-", "2>/dev/full"])
+def test_messages_that_can_not_be_printed_are_no_failure(
     redirected: str, serve: Serve, start: Start
 ) -> None:
-    process = start(**settings(serve(60)), redirected=redirected)
-    out, _ = process.communicate()
-    assert process.returncode == 0
-    assert out.startswith("Read ") == (redirected == "2>&-")
+    """There is one: the count and the first pages fail, and are asked for again."""
+    server = serve(60)
+    server.fault_for = lambda request: (
+        http_reply(503) if len(server.requests) <= 4 else None
+    )
+    process = start(**settings(server), redirected=redirected)
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+    assert out.startswith("Read ") == (">&- " not in redirected)
     assert written()["trainSet"]["count"] > 40
 
 
