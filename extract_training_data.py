@@ -57,9 +57,11 @@ from statistics import median
 from time import monotonic
 from typing import Any, NamedTuple, TextIO
 
+OLDEST = {"supabase": (2, 34), "python-dotenv": (1, 2, 1)}  # as in requirements.txt
+
 try:
-    # httpx sends the requests of supabase, which may exchange it (supabase-py #1615):
-    # hence supabase<2.35.
+    # supabase sends its requests with httpx. A later one may use another HTTP client
+    # (supabase-py #1615): hence <2.35.
     import httpx
     from dotenv import dotenv_values
     from postgrest import (
@@ -70,10 +72,10 @@ try:
     )
     from supabase import AsyncClientOptions, acreate_client
 
-    for package, oldest in (("supabase", (2, 34)), ("python-dotenv", (1, 2, 1))):
+    for package, oldest in OLDEST.items():
         installed = version(package)
-        if tuple(map(int, installed.split("."))) < oldest:
-            # It imports well, but fails later.
+        # An older one can be imported, but fails later.
+        if tuple(int(part) for part in installed.split(".")) < oldest:
             raise ImportError(f"{package} {installed} is too old")
 except Exception as error:  # noqa: BLE001 - a broken package may raise any
     sys.exit(f"""Error: A package is missing, too old or broken: {error}
@@ -105,7 +107,7 @@ MAX_RETRY_AFTER = 60  # seconds; a server that asks for more gets 60
 MAX_MESSAGE = 500  # characters of what a server says
 
 BIGINT_END = 2**63  # the first whole number that is too large for a bigint
-BIGINT_DIGITS = 19  # int() raises an error for text of more than 4,300 digits
+BIGINT_DIGITS = 19  # no bigint has more; int() raises an error for over 4,300
 FIRST_UPLOAD = datetime(2014, 1, 1, tzinfo=UTC)  # to musical.ly, later TikTok
 
 TIERS = [1, 2, 3, 4, 5]
@@ -172,7 +174,7 @@ class Sample(NamedTuple):
     features: "array[float]"  # a list of them takes almost three times the memory
     tier: int  # 1 to 5
     unknown: tuple[str, ...]  # the names of its values that are None
-    uploaded_on: date | None  # in UTC; compared only where `unknown` is the same
+    uploaded_on: date | None  # in UTC. (If only one of two is None, `unknown` differs.)
 
 
 @dataclass
@@ -190,7 +192,8 @@ class Dataset:
 
         A video may come in several rows: where the table allows it, or when its row is
         deleted and inserted again during the run. The row with the most views is kept,
-        which is the latest scrape. The order in which the rows come never matters.
+        most likely the latest scrape. Among equals, their other values decide, never
+        the order in which they come.
         """
         video = video_of(row)
         if not video.views:
@@ -238,8 +241,9 @@ class Video(NamedTuple):
 
 def video_of(row: Row) -> Video:
     """Return what a row tells of its video."""
-    hashtags, caption = row.get("hashtags"), row.get("description")
+    hashtags = row.get("hashtags")
     sound = row.get("sound_name")
+    caption = row.get("description")
     return Video(
         views=number(row.get("views")) or 0,
         duration_seconds=number(row.get("duration_seconds")) or 0,
@@ -258,7 +262,7 @@ def video_of(row: Row) -> Video:
 def number(value: Any) -> float | None:
     """Return a number from 0 to below 2**63, or None for anything else.
 
-    Text that is all ASCII digits counts as the number it spells.
+    Text of up to 19 ASCII digits counts as the number that it spells.
 
     >>> number(12), number("12"), number(-1), number(True), number("1e3")
     (12, 12, None, None, None)
@@ -274,8 +278,8 @@ def upload_time(value: Any) -> datetime | None:
     """Return a time in ISO 8601 as a datetime in UTC, or None for anything else.
 
     A time without an offset is taken as UTC. A time before 2014, when there was no
-    TikTok, is unknown: it is a default such as 1970-01-01, or digits that only look
-    like a date.
+    TikTok, is unknown: it is a default such as 1970-01-01, or no time at all, such as
+    "1705012312345", milliseconds that read as a day in the year 1705.
 
     >>> str(upload_time("2026-01-01T00:30:00+02:00"))
     '2025-12-31 22:30:00+00:00'
@@ -295,14 +299,14 @@ def sample_of(video: Video, digest: bytes, thresholds: Sequence[float]) -> Sampl
     return Sample(
         digest,
         views=video.views,
-        features=array("d", features(video)),
+        features=array("d", features_of(video)),
         tier=virality_tier(weighted_engagement_score(video), thresholds),
         unknown=tuple(k for k, value in zip(Video._fields, video) if value is None),
         uploaded_on=video.uploaded_at.date() if video.uploaded_at else None,
     )
 
 
-def features(video: Video) -> list[float]:
+def features_of(video: Video) -> list[float]:
     """Return the features of a usable video in the order of FEATURES, each in [0, 1]."""
     return [min(feature.formula(video), 1.0) for feature in FEATURES]
 
@@ -315,9 +319,10 @@ class Feature(NamedTuple):
     formula: Callable[[Video], float]  # gives 0 or more; more than 1 counts as 1
 
 
-BEFORE, AFTER = False, True
-# All that is said of a feature, but for its line in README.md. What it divides by is
-# the value that counts as 1. A new column also goes into COLUMNS, Video and video_of().
+BEFORE = False
+AFTER = True
+# A divisor is the cap: the value that counts as 1. A new feature also needs a line in
+# README.md; a new column goes into COLUMNS, Video and video_of(), too.
 # fmt: off
 FEATURES = [
     Feature("shareRate",          AFTER,  lambda v: ratio(v.shares, v.views)),
@@ -333,15 +338,15 @@ FEATURES = [
     Feature("hasFollowerData",    BEFORE, lambda v: 0 if v.followers is None else 1),
     Feature("followerTier",       BEFORE, lambda v: creator_size(v.followers)),
     Feature("viewsPerFollower",   AFTER,  lambda v: ratio(v.views, v.followers) / 50),
-    Feature("weekdayPosted",      BEFORE, lambda v: weekday(v.uploaded_at)),
-    Feature("hourPosted",         BEFORE, lambda v: hour(v.uploaded_at)),
+    Feature("weekdayPosted",      BEFORE, lambda v: weekday_posted(v.uploaded_at)),
+    Feature("hourPosted",         BEFORE, lambda v: hour_posted(v.uploaded_at)),
 ]
 # fmt: on
 
 
-def ratio(count: float | None, total: float | None) -> float:
-    """Return count / total, or 0 if one of them is unknown or the total is 0."""
-    return count / total if count and total else 0.0
+def ratio(numerator: float | None, denominator: float | None) -> float:
+    """Return the quotient, or 0 if one of them is unknown or the denominator is 0."""
+    return numerator / denominator if numerator and denominator else 0.0
 
 
 def utf16_length(text: str | None) -> int:
@@ -367,12 +372,12 @@ def creator_size(followers: float | None) -> float:
     return 0.9  # mega
 
 
-def weekday(time: datetime | None) -> float:
+def weekday_posted(time: datetime | None) -> float:
     """Return the day of the week, from 0 (Sunday) to 1 (Saturday), 0.5 if unknown."""
     return time.isoweekday() % 7 / 6 if time else 0.5
 
 
-def hour(time: datetime | None) -> float:
+def hour_posted(time: datetime | None) -> float:
     """Return the hour of the day, from 0 (midnight) to 1 (23:00), 0.5 if unknown."""
     return time.hour / 23 if time else 0.5
 
@@ -435,15 +440,15 @@ def shuffle(samples: list[Sample]) -> list[Sample]:
 async def read_table(url: str, key: str, dataset: Dataset) -> None:
     """Read the project's table into the dataset. Raises Failure.
 
-    Every row that is there during the whole run is read once, whatever its id and
-    whatever changes meanwhile. (One that is inserted, archived or deleted meanwhile is
-    read once or not at all.) And the same rows give the same dataset, whichever of the
-    ranges, which are read side by side, is quicker.
+    Every row that is there during the whole run, with an id of its own, is read once,
+    whatever that id is and whatever changes meanwhile. (One that is inserted, archived
+    or deleted meanwhile is read once or not at all.) And the same rows give the same
+    dataset, whichever of the ranges, which are read side by side, is quicker.
     """
     show_progress(dataset)
     waiting: Counter[str] = Counter()
     # Bounds of the id: above the first, up to the second. The ends have none, so that
-    # no row lies outside. Random uuids spread evenly; others make it slower, not wrong.
+    # no row lies outside. Random uuids spread evenly; other ids only slow it down.
     ranges = pairwise([None, *ID_BORDERS, None])
     client = await new_client(url, key)
     async with client:
@@ -453,7 +458,7 @@ async def read_table(url: str, key: str, dataset: Dataset) -> None:
                 for low, high in ranges:
                     group.create_task(read_range(client, low, high, dataset, waiting))
         except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+            raise failures.exceptions[0] from None  # the one that ended the others
 
 
 async def read_range(
@@ -482,7 +487,7 @@ async def fetch_page(
     cursor: str | None,
     high: str | None,
     waiting: Counter[str],
-) -> list[Row]:
+) -> list[Any]:
     """Return up to 1,000 rows with ids above `cursor`, up to `high`, lowest ids first.
 
     Tries again after transient errors. Raises Failure.
@@ -495,10 +500,10 @@ async def fetch_page(
     query = query.order("id").limit(PAGE_SIZE)
     for seconds in RETRY_WAITS:
         try:
-            return await request_rows(query)
+            return (await send(query)).data
         except TransientError as error:
             await back_off(error, seconds, waiting)
-    return await request_rows(query)  # the last attempt: its failure ends the run
+    return (await send(query)).data  # the last attempt: its failure ends the run
 
 
 async def back_off(
@@ -506,7 +511,8 @@ async def back_off(
 ) -> None:
     """Say what happened, and wait before the next attempt.
 
-    waiting: how many readers wait after each message. It is printed only if none does.
+    waiting: how many readers wait after each message. A message after which one still
+        waits is not printed again.
     """
     seconds = max(seconds, error.retry_after)
     message = f"{error.problem}. Trying again in {seconds:g} s."
@@ -520,9 +526,9 @@ async def back_off(
 async def count_rows(client: AsyncPostgrestClient, dataset: Dataset) -> None:
     """Let the server count the rows, for the progress and the report.
 
-    A failure is ignored: on a large table, a count may take longer than the server
-    allows, and what else is wrong shows when the pages are read. The run may have to
-    wait for the count, but no longer than 10 s.
+    It is asked for once, and a failure is ignored: on a large table, a count may take
+    longer than the server allows, and what else is wrong shows when the pages are read.
+    The run may have to wait for the count, but no longer than 10 s.
     """
     query = client.table(TABLE).select("id", count=CountMethod.exact)
     # The client raises ValueError if the count in the reply is not a number.
@@ -532,28 +538,21 @@ async def count_rows(client: AsyncPostgrestClient, dataset: Dataset) -> None:
             dataset.rows_counted = reply.count
 
 
-async def request_rows(query: AsyncSelectRequestBuilder) -> list[Row]:
-    """Send a request once and return its rows.
-
-    Raises Failure, a TransientError if the next attempt may succeed.
-    """
-    rows: Any = (await send(query)).data
-    if not isinstance(rows, list):  # the client hands on text that is not JSON
-        raise not_an_array()
-    return rows
-
-
 async def send(query: AsyncSelectRequestBuilder) -> APIResponse:
-    """Send a request once and return the reply.
+    """Send a request once and return the client's reply, whose `data` is an array.
 
     Raises Failure, a TransientError if the next attempt may succeed.
     """
     try:
-        return await query.execute()  # check_reply() raises for an HTTP error
+        reply = await query.execute()  # check_reply() raises for an HTTP error
     except (httpx.RequestError, ssl.SSLError) as error:
         # A broken TLS connection is no RequestError once the handshake is done.
-        host, key = str(query.request.path.host), query.request.headers["apikey"]
+        host = str(query.request.path.host)
+        key = query.request.headers["apikey"]
         raise no_reply_error(error, host, key) from None
+    if not isinstance(reply.data, list):  # the client hands on text that is not JSON
+        raise no_array_error()
+    return reply
 
 
 async def new_client(url: str, key: str) -> AsyncPostgrestClient:
@@ -592,7 +591,7 @@ async def check_reply(response: httpx.Response) -> None:
     if not response.is_success:
         raise http_error(response)
     if not response.content:
-        raise not_an_array()
+        raise no_array_error()
 
 
 def http_error(response: httpx.Response) -> Failure:
@@ -616,41 +615,40 @@ def http_error(response: httpx.Response) -> Failure:
     parts += [str(text).strip().rstrip(".") for text in texts if text]
     problem = line_without_key(": ".join(parts), response.request.headers["apikey"])
 
-    may_pass, advice = judge(status, code)
-    if may_pass:
-        retry_after = number(response.headers.get("retry-after")) or 0
-        return TransientError(problem, advice, min(retry_after, MAX_RETRY_AFTER))
-    return Failure(problem, advice)
+    kind, advice = classify(status, code)
+    if kind is Failure:
+        return Failure(problem, advice)
+    retry_after = number(response.headers.get("retry-after")) or 0
+    return TransientError(problem, advice, min(retry_after, MAX_RETRY_AFTER))
 
 
-def judge(status: int, code: str | None) -> tuple[bool, str]:
-    """Return whether an HTTP error may pass by itself, and what a person can do about it.
+def classify(status: int, code: str | None) -> tuple[type[Failure], str]:
+    """Return what an HTTP error is, final or transient, and what a person can do.
 
     code: that of PostgreSQL or PostgREST, from the body. The first line that fits
     decides, so codes come first: they say more than the status beside them.
     """
-    final, may_pass = False, True
     if code == "42501":  # permission denied, with 401 or 403
-        return final, NO_GRANT
+        return Failure, NO_GRANT
     if code == "57014" or status == 544:  # the time limit of PostgreSQL, of the gateway
-        return may_pass, SLOW_QUERY
+        return TransientError, SLOW_QUERY
     if code == "" and status == 400:  # what PostgREST says if PostgreSQL crashes
-        return may_pass, SERVER_DOWN
+        return TransientError, SERVER_DOWN
     if code == "PGRST301":  # a key that can't be decoded
-        return final, f"{WRONG_KEY} {LOCAL_KEY}"
+        return Failure, f"{WRONG_KEY} {LOCAL_KEY}"
     if status < 400:
-        return final, REDIRECTED
+        return Failure, REDIRECTED
     if status in (401, 403):
-        return final, WRONG_KEY
+        return Failure, WRONG_KEY
     if status == 402:
-        return final, RESTRICTED
+        return Failure, RESTRICTED
     if status == 407:
-        return final, PROXY_LOGIN
+        return Failure, PROXY_LOGIN
     if status in (408, 429):
-        return may_pass, TOO_MANY_REQUESTS
+        return TransientError, TOO_MANY_REQUESTS
     if status >= 500:
-        return may_pass, SERVER_DOWN
-    return final, NO_SUCH_TABLE  # 404, 406 and all others
+        return TransientError, SERVER_DOWN
+    return Failure, CHECK_TABLE  # 404, 406 and all others
 
 
 def no_reply_error(error: Exception, host: str, key: str) -> Failure:
@@ -667,25 +665,7 @@ def no_reply_error(error: Exception, host: str, key: str) -> Failure:
     return TransientError(problem, NO_REPLY)
 
 
-def not_an_array() -> TransientError:
-    """Return the error for a reply that is not a JSON array."""
-    return TransientError("The reply is not a JSON array", NOT_SUPABASE)
-
-
-def line_without_key(text: str, key: str) -> str:
-    """Return text as one line of at most 500 characters, in which the key is masked.
-
-    Unprintable characters become blanks, so that no line break or escape sequence of
-    a server reaches the terminal.
-    """
-    masked = text.replace(key, "[key]")
-    printable = "".join(char if char.isprintable() else " " for char in masked)
-    line = " ".join(printable.split()).rstrip(".")
-    cut = " [...]"
-    return line if len(line) <= MAX_MESSAGE else line[: MAX_MESSAGE - len(cut)] + cut
-
-
-# What a person can do now, in the order of judge() and no_reply_error().
+# What a person can do now, in the order of the two functions above.
 NO_GRANT = (
     "The role of this key has no grant on the table. If it is a publishable (anon) "
     "key, use a secret key instead. A secret key needs grants, too: since 2026, "
@@ -700,17 +680,17 @@ MORE_TIME = (
     "role more time, in the project's SQL editor:\n"
     "    alter role service_role set statement_timeout = '25s';\n"
     "    notify pgrst, 'reload config';\n"
-    "(Not more: this script waits for 30 s.)"
+    "Keep it below 30 s, after which this script gives up."
 )
 SLOW_QUERY = f"The database needs longer for a page than its time limit. {MORE_TIME}"
 SERVER_DOWN = (
-    "The URL and the connection work, for something answered. The project may be "
+    "Something answered, so the URL and the connection work. The project may be "
     "paused (restore it in the dashboard, https://supabase.com/dashboard), restarting "
     "or overloaded, or Supabase may have an outage (see https://status.supabase.com)."
 )
 WRONG_KEY = (
     "This key doesn't belong to the project at SUPABASE_URL, or it has expired or "
-    "been revoked. (Legacy keys end with 2026.) Copy a secret key from that project's "
+    "been revoked. (Legacy keys stop working at the end of 2026.) Copy a secret key from that project's "
     "dashboard: Project Settings > API Keys. A setting in the environment wins over "
     ".env.local and .env."
 )
@@ -733,14 +713,12 @@ PROXY_LOGIN = (
     "(http://user:password@host:port), or name the host of SUPABASE_URL in NO_PROXY, "
     "to reach it without the proxy."
 )
-TOO_MANY_REQUESTS = (
-    "The project is asked too much at once. Run this script again in some minutes."
-)
-NO_SUCH_TABLE = (
+TOO_MANY_REQUESTS = "The project gets too many requests at once. Run this script again in a few minutes."
+CHECK_TABLE = (
     "Check that SUPABASE_URL is the URL of a Supabase project, that the table "
     f"{TABLE} is in its schema public, with the columns in README.md (the id is a uuid "
     "or text), and that the Data API exposes this schema (Project Settings > Data "
-    "API). On a stack of your own, a new table shows only after this, in SQL:\n"
+    "API). If you host Supabase yourself, a new table shows only after this, in SQL:\n"
     "    notify pgrst, 'reload schema';"
 )
 UNTRUSTED_CERTIFICATE = (
@@ -766,6 +744,24 @@ NOT_SUPABASE = (
 )
 
 
+def no_array_error() -> TransientError:
+    """Return the error for a reply that is not a JSON array."""
+    return TransientError("The reply is not a JSON array", NOT_SUPABASE)
+
+
+def line_without_key(text: str, key: str) -> str:
+    """Return text as one line of at most 500 characters, in which the key is masked.
+
+    Unprintable characters become blanks, so that no line break or escape sequence of
+    a server reaches the terminal.
+    """
+    masked = text.replace(key, "[key]")
+    printable = "".join(char if char.isprintable() else " " for char in masked)
+    line = " ".join(printable.split()).rstrip(".")
+    cut = " [...]"
+    return line if len(line) <= MAX_MESSAGE else line[: MAX_MESSAGE - len(cut)] + cut
+
+
 # --- Writing
 
 
@@ -781,8 +777,9 @@ def training_json(
     yield f'  "featureNames": {json.dumps([feature.name for feature in FEATURES])},\n'
     yield '  "trainSet": '
     yield from set_json(train)
-    yield '  "testSet": '
+    yield ',\n  "testSet": '
     yield from set_json(test)
+    yield ",\n"
     labels = Counter(sample.tier for sample in train + test)
     distribution = {tier: labels[tier] for tier in TIERS}
     yield f'  "labelDistribution": {json.dumps(distribution)}\n}}\n'
@@ -796,7 +793,7 @@ def set_json(samples: list[Sample]) -> Iterator[str]:
         yield f"{separator}[{','.join(map(repr, sample.features))}]"
         separator = ",\n"
     yield f'\n    ],\n    "labels": {[sample.tier for sample in samples]},\n'
-    yield f'    "count": {len(samples)}\n  }},\n'
+    yield f'    "count": {len(samples)}\n  }}'
 
 
 def write_whole(target: Path, text: Iterable[str]) -> int:
@@ -841,13 +838,13 @@ def row_lines(dataset: Dataset) -> list[str]:
         if name in COUNTS_IN_WES and shares[name] > CHECK_UNKNOWN_IN_WES
     ]
 
-    dropped = ", ".join(f"{n:,} {reason}" for reason, n in ranked(dataset.dropped))
     uploaded = f"{min(days)} to {max(days)}" if days else "unknown"
     listed = ", ".join(f"{name} {percent(share)}" for name, share in shares.items())
-    lines = [f"Read {read:,} rows, used {used:,}.", f"Dropped: {dropped or 'none'}."]
+    dropped = listed_reasons(dataset.dropped) or "none"
+    lines = [f"Read {read:,} rows, used {used:,}.", f"Dropped: {dropped}."]
     if counted is None:
         lines.append(
-            "The rows were not counted at the start, so a missing one would not show."
+            "The server did not count the rows, so a missing one would not be noticed."
         )
     elif counted > read:
         lines.append(
@@ -863,10 +860,15 @@ def row_lines(dataset: Dataset) -> list[str]:
     if in_wes:
         lines.append(
             f"Check: more than {CHECK_UNKNOWN_IN_WES:.0%} of the videos lack "
-            f"{', '.join(in_wes)}. Unknown, they count as 0 in the tier, too, and make "
-            "it too low."
+            f"{', '.join(in_wes)}. An unknown count is taken as 0, so that the tier is "
+            "too low."
         )
     return [wrapped(line) for line in lines]
+
+
+def listed_reasons(dropped: Counter[str]) -> str:
+    """Return how many rows were dropped for each reason, the most frequent first."""
+    return ", ".join(f"{n:,} {reason}" for reason, n in ranked(dropped))
 
 
 def ranked(counts: Counter[str]) -> list[tuple[str, int]]:
@@ -904,16 +906,16 @@ def tier_lines(
     ]
 
     scale = BAR_WIDTH / max(shares + usual_shares)
-    columns = f"{'train':>8}{'test':>8}{'share':>7}{'baseline':>9}{'median views':>13}"
-    lines = [f"{'Tier':21}{columns}  # | baseline"]
+    header = f"{'train':>8}{'test':>8}{'share':>7}{'baseline':>9}{'median views':>13}"
+    lines = [f"{'Tier':21}{header}  # | baseline"]
     for tier, entry, share, usual in zip(TIERS, entries, shares, usual_shares):
         name = f"{tier} {entry.get('label') or ''}"
-        counts = f"{in_train[tier]:8,}{in_test[tier]:8,}"
+        sets = f"{in_train[tier]:8,}{in_test[tier]:8,}"
+        shown = percent(usual) if usual else ""
         middle = f"{median(views[tier]):,.0f}" if views[tier] else ""
+        cells = f"{sets}{percent(share):>7}{shown:>9}{middle:>13}"
         drawn = bar(round(share * scale), round(usual * scale))
-        wanted = percent(usual) if usual else ""
-        figures = f"{counts}{percent(share):>7}{wanted:>9}{middle:>13}"
-        lines.append(f"{name:21.21}{figures}  {drawn}".rstrip())
+        lines.append(f"{name:21.21}{cells}  {drawn}".rstrip())
     if far_off:
         check = (
             f"Check: empty, or more than {CHECK_TIER_SHARE * 100:g} points off the "
@@ -946,8 +948,8 @@ def feature_lines(samples: Collection[Sample]) -> list[str]:
         if figures.minimum == figures.maximum
     ]
 
-    columns = ("median", "in tier 1", "in tier 5", "maximum", "at 0", "at 1")
-    lines = [f"{'Feature':20}" + "".join(f"{name:>10}" for name in columns)]
+    header = ("median", "in tier 1", "in tier 5", "maximum", "at 0", "at 1")
+    lines = [f"{'Feature':20}" + "".join(f"{name:>10}" for name in header)]
     for feature, figures in zip(FEATURES, table):
         name = f"{feature.name} *" if feature.after_posting else feature.name
         cells = [
@@ -966,7 +968,7 @@ def feature_lines(samples: Collection[Sample]) -> list[str]:
         )
         lines.append(wrapped(check))
     star = (
-        "* is counted after posting: leave it out to predict before posting. "
+        "* is counted after posting: leave these out to predict before posting. "
         "shareRate, commentRate and likeRate give the tier away: it is computed from "
         'the same counts. See "Before you train" in README.md.'
     )
@@ -1169,6 +1171,111 @@ def resolve_output(path: Path) -> Path:
 # --- The command
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    if sys.stderr is None:  # closed, as by `2>&-`
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    # Escape what the output's encoding lacks, rather than fail after all is written.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    arguments = parse_arguments(argv)
+    try:
+        run(arguments)
+    except Failure as failure:
+        advice = wrapped(failure.advice)
+        say(f"Error: {failure.problem}.\n{advice}\nNothing was written.")
+        return failure.exit_code
+    except KeyboardInterrupt:
+        say("Interrupted.")
+        return 130
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Read, compute, split, write and report. Raises Failure."""
+    started = monotonic()
+    gc.set_threshold(100_000)  # saves 15 % of the time at 200,000 rows
+    url, key = read_settings(os.environ)
+    baseline, thresholds = read_baseline(arguments.baseline)
+    target = resolve_output(arguments.output)
+    for warning in setting_warnings(url, key):
+        say(wrapped(f"Warning: {warning}"))
+
+    dataset = Dataset(thresholds, arguments.seed)
+    asyncio.run(read_table(url, key, dataset))
+    read, used = dataset.rows_read(), len(dataset.samples)
+    if not read:
+        raise Failure(
+            f"No rows came from the table {TABLE}",
+            "Check that it has rows whose archived_at is null. Under row-level "
+            "security, a publishable (anon) key may see none: use a secret key.",
+        )
+    if used < 2:
+        raise Failure(
+            f"Too few rows in {TABLE} can be used: {used} of {read:,} "
+            f"({listed_reasons(dataset.dropped)})",
+            "At least two are needed, one for each set. Check that the columns views "
+            "and duration_seconds are filled, and with numbers (not money, an interval "
+            'or "541.2K").',
+        )
+
+    train, test = split(dataset.in_canonical_order())
+    size = write_whole(target, training_json(train, test, datetime.now(UTC)))
+    report = [
+        *row_lines(dataset),
+        "",
+        *tier_lines(train, test, baseline),
+        "",
+        *feature_lines(dataset.samples.values()),
+        "",
+        *source_lines(url, arguments, baseline),
+        *file_lines(train, test, target, size, monotonic() - started),
+    ]
+    print_report(report)
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options. Exits with code 2 if they are wrong."""
+    parser = argparse.ArgumentParser(
+        description="Turn the scraped videos of a Supabase project into training data.",
+        epilog="Exit codes: 0 written, 1 failed, 2 usage or settings, 130 interrupted.",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="PATH",
+        default="training-data.json",
+        help="Write this file (default: %(default)s).",
+    )
+    parser.add_argument(
+        "--baseline",
+        type=Path,
+        metavar="PATH",
+        default=BASELINE,
+        help="Take the tiers from this baseline (default: the one beside the script).",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        default=42,
+        help="Split and shuffle by this seed (default: %(default)s).",
+    )
+    return parser.parse_args(argv)
+
+
+def print_report(lines: list[str]) -> None:
+    """Print the report to standard output. The file is written even if that fails."""
+    erase_progress()
+    try:
+        print("\n".join(lines), flush=True)
+    except OSError as error:
+        discard(sys.stdout)
+        # A reader that has left, as `head` does, has read what it wanted.
+        if not isinstance(error, BrokenPipeError):
+            say(f"Warning: The report can't be printed: {error.strerror}.")
+
+
 def say(message: str) -> None:
     """Print a message to standard error, in place of the line of progress.
 
@@ -1202,105 +1309,6 @@ def erase_progress() -> None:
     if sys.stderr.isatty():
         blanks = " " * 40  # more than the longest line of progress
         print(f"\r{blanks}\r", end="", file=sys.stderr)
-
-
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the options. Exits with code 2 if they are wrong."""
-    parser = argparse.ArgumentParser(
-        description="Turn the scraped videos of a Supabase project into training data.",
-        epilog="Exit codes: 0 written, 1 failed, 2 usage or settings, 130 interrupted.",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        metavar="PATH",
-        default="training-data.json",
-        help="Write this file (default: %(default)s).",
-    )
-    parser.add_argument(
-        "--baseline",
-        type=Path,
-        metavar="PATH",
-        default=BASELINE,
-        help="Take the tiers from this baseline (default: the one beside the script).",
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        metavar="N",
-        default=42,
-        help="Split and shuffle by this seed (default: %(default)s).",
-    )
-    return parser.parse_args(argv)
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Read, compute, split, write and report. Raises Failure."""
-    started = monotonic()
-    gc.set_threshold(100_000)  # saves 15 % of the time at 200,000 rows
-    url, key = read_settings(os.environ)
-    baseline, thresholds = read_baseline(arguments.baseline)
-    target = resolve_output(arguments.output)
-    for warning in setting_warnings(url, key):
-        say(wrapped(f"Warning: {warning}"))
-
-    dataset = Dataset(thresholds, arguments.seed)
-    asyncio.run(read_table(url, key, dataset))
-    read, used = dataset.rows_read(), len(dataset.samples)
-    if not read:
-        raise Failure(
-            f"No rows came from the table {TABLE}",
-            "Check that it has rows whose archived_at is null. Under row-level "
-            "security, a publishable (anon) key may see none: use a secret key.",
-        )
-    if used < 2:
-        raise Failure(
-            f"Of {read:,} rows in {TABLE}, {used} can be used",
-            "At least two are needed, one for each set. Check that the columns views "
-            "and duration_seconds are filled, and with numbers (not money, an interval "
-            'or "541.2K").',
-        )
-
-    train, test = split(dataset.in_canonical_order())
-    size = write_whole(target, training_json(train, test, datetime.now(UTC)))
-    report = [
-        *row_lines(dataset),
-        "",
-        *tier_lines(train, test, baseline),
-        "",
-        *feature_lines(dataset.samples.values()),
-        "",
-        *source_lines(url, arguments, baseline),
-        *file_lines(train, test, target, size, monotonic() - started),
-    ]
-    erase_progress()
-    try:
-        print("\n".join(report), flush=True)
-    except OSError as error:  # the file is written all the same
-        discard(sys.stdout)
-        # A reader that has left, as `head` does, has read what it wanted.
-        if not isinstance(error, BrokenPipeError):
-            say(f"Warning: The report can't be printed: {error.strerror}.")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    if sys.stderr is None:  # closed, as by `2>&-`
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-    # Escape what the output's encoding lacks, rather than fail after all is written.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    arguments = parse_arguments(argv)
-    try:
-        run(arguments)
-    except Failure as failure:
-        advice = wrapped(failure.advice)
-        say(f"Error: {failure.problem}.\n{advice}\nNothing was written.")
-        return failure.exit_code
-    except KeyboardInterrupt:
-        say("Interrupted.")
-        return 130
-    return 0
 
 
 if __name__ == "__main__":

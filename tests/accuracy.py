@@ -2,8 +2,8 @@
 
     python tests/accuracy.py [FILE]
 
-Joins both sets of a training-data.json (those of a real table, if not told) and splits
-the whole at random, ten times. On each split it trains and tests two models on three
+Joins both sets of a training-data.json, or those of a real table without FILE, and
+splits the whole at random, ten times. On each split it trains and tests two models on three
 sets of features: gradient-boosted trees, and a logistic regression on standardized
 features, both from scikit-learn. What it prints can go into README.md as it is.
 
@@ -36,6 +36,10 @@ except ImportError:
     install = f"{sys.executable} -m pip install scikit-learn"
     sys.exit(f"Error: scikit-learn is missing. Install it:\n    {install}")
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from extract_training_data import FEATURES
+
 Video = tuple[dict[str, float], int]  # its features by name, and its tier
 Split = tuple[list[Video], list[Video]]  # a train set and a test set
 
@@ -44,8 +48,7 @@ SPLITS = 10
 LEAST = 5  # videos of a tier, so that there are some to train and some to test
 LIKELIEST = 100
 RATES = ["shareRate", "commentRate", "likeRate"]  # the tier is computed from them
-RATIOS = ["saveRate", "shareToLikeRatio", "commentToLikeRatio", "viewsPerFollower"]
-AFTER_POSTING = RATES + RATIOS
+AFTER_POSTING = [feature.name for feature in FEATURES if feature.after_posting]
 
 
 def load(path: Path) -> tuple[list[str], list[Video]]:
@@ -104,7 +107,7 @@ def guess(split: Split) -> float:
 def hits_of_tier_5(model: Any, videos: list[Video], names: list[str]) -> float:
     """Count tier 5 among the videos with the highest probability of it."""
     vectors, tiers = arrays(videos, names)
-    chances = model.predict_proba(vectors) @ (model.classes_ == 5)
+    chances = model.predict_proba(vectors) @ (model.classes_ == 5)  # of tier 5
     likeliest = sorted(zip(chances, tiers, strict=True), key=itemgetter(0))[-LIKELIEST:]
     return [tier for _, tier in likeliest].count(5)
 
@@ -144,17 +147,20 @@ def main() -> None:
         train_test_split(videos, test_size=0.2, random_state=seed)
         for seed in range(SPLITS)
     ]
-    print("This takes about a minute.", file=sys.stderr)
-    print(f"{len(videos):,} videos, {SPLITS} random splits 80/20: mean +- deviation.\n")
-    print_row("features", "model", "accuracy, %", "tier 5 found, %")
+    print("This takes half a minute.", file=sys.stderr)
+    print(
+        f"{len(videos):,} videos, {SPLITS} random splits 80/20: mean +- standard deviation.\n"
+    )
+    print_row("features", "model", "accuracy, %", "tier 5 recall, %")
     print_row("---", "---", "---", "---")
+    trees: list[Any] = []
     for title, chosen in feature_sets.items():
-        compare("regression", title, splits, chosen)
+        compare("logistic regression", title, splits, chosen)
         trees = compare("boosted trees", title, splits, chosen)
     print_row("none", "always the largest tier", spread(list(map(guess, splits))), "-")
 
     hits, reused = [], []
-    for i, model in enumerate(trees):  # the last ones, on what is known before posting
+    for i, model in enumerate(trees):  # the last ones: of what is known before posting
         hits.append(hits_of_tier_5(model, splits[i][1], known))
         reused.append(accuracy(model, splits[(i + 1) % SPLITS][1], known))
     count = min(LIKELIEST, len(splits[0][1]))

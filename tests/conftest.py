@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 import extract_training_data as script
 
 
-class Output(NamedTuple):
+class Printed(NamedTuple):
     """What the script printed: its report, and what it said while it worked."""
 
     out: str
@@ -34,9 +34,9 @@ class Output(NamedTuple):
 Capture = pytest.CaptureFixture[str]
 Patch = pytest.MonkeyPatch
 Serve = Callable[..., LocalSupabase]
-Extract = Callable[..., Output]
+Extract = Callable[..., Printed]
 Fails = Callable[..., str]
-Start = Callable[..., subprocess.Popen[str]]
+StartScript = Callable[..., subprocess.Popen[str]]
 
 OUTPUT = Path("training-data.json")
 FEATURE_NAMES = [feature.name for feature in script.FEATURES]
@@ -77,7 +77,7 @@ def make_sample(
     return script.Sample(digest, views, vector, tier, unknown, uploaded_on)
 
 
-def features_of(sample: script.Sample) -> dict[str, float]:
+def features_by_name(sample: script.Sample) -> dict[str, float]:
     """Return the features of a sample by name."""
     return dict(zip(FEATURE_NAMES, sample.features, strict=True))
 
@@ -143,7 +143,7 @@ def usual_ctrl_c() -> Iterator[None]:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """The folder that stands for the script's own: .env.local and .env are there."""
+    """The folder that stands for the script's own, where it looks for .env files."""
     return tmp_path / "script"
 
 
@@ -166,7 +166,7 @@ def waits(monkeypatch: Patch) -> list[float]:
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Start local endpoints, with made-up rows unless others are given."""
+    """StartScript local endpoints, with made-up rows unless others are given."""
     servers = []
 
     def start(rows: int | list[Row] = 100, **options: Any) -> LocalSupabase:
@@ -191,12 +191,12 @@ def extract(monkeypatch: Patch, waits: list[float], capsys: Capture) -> Extract:
     See that it ends with the exit code expected.
     """
 
-    def run(server: LocalSupabase, *options: str, code: int = 0) -> Output:
+    def run(server: LocalSupabase, *options: str, code: int = 0) -> Printed:
         for name, value in settings(server).items():
             monkeypatch.setenv(name, value)
         assert script.main(options) == code
         printed = capsys.readouterr()
-        return Output(printed.out, printed.err)
+        return Printed(printed.out, printed.err)
 
     return run
 
@@ -219,26 +219,31 @@ def fails(extract: Extract) -> Fails:
 
 
 @pytest.fixture
-def start(home: Path) -> Start:
+def start_script(home: Path) -> Iterator[StartScript]:
     """Start a copy of the script in a process of its own, in the folder of the test.
 
     redirected: what a person writes behind the command in a shell, such as `2>&-`.
     """
     for name in ("extract_training_data.py", "calibration-baseline.json"):
         shutil.copy(ROOT / name, home)
+    processes = []
 
-    def run(
+    def start(
         *options: str, redirected: str = "", **environ: str
     ) -> subprocess.Popen[str]:
         command = [sys.executable, str(home / "extract_training_data.py"), *options]
         if redirected:
             command = ["sh", "-c", f'exec "$@" {redirected}', "sh", *command]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             env={"PATH": os.environ["PATH"]} | environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             encoding="utf-8",
         )
+        processes.append(process)
+        return process
 
-    return run
+    yield start
+    for process in processes:
+        process.kill()

@@ -44,7 +44,7 @@ MORE_THAN_90_PERCENT_LACK = (
 )
 MORE_THAN_10_PERCENT_LACK = (
     "Check: more than 10% of the videos lack {}. "
-    "Unknown, they count as 0 in the tier, too, and make it too low."
+    "An unknown count is taken as 0, so that the tier is too low."
 )
 OFF_THE_BASELINE = (
     "Check: empty, or more than 5 points off the baseline: {}. "
@@ -119,7 +119,7 @@ def test_that_the_rows_were_not_counted() -> None:
     assert lines_on_rows([make_sample()], counted=None) == [
         "Read 1 rows, used 1.",
         "Dropped: none.",
-        "The rows were not counted at the start, so a missing one would not show.",
+        "The server did not count the rows, so a missing one would not be noticed.",
         "Uploaded: unknown.",
         "Unknown: nothing.",
     ]
@@ -329,9 +329,9 @@ def test_the_table_of_the_features() -> None:
         )
         assert line == f"{starred:20}{figures}"
     assert star == (
-        "* is counted after posting: leave it out to predict before posting. shareRate,\n"
-        "commentRate and likeRate give the tier away: it is computed from the same\n"
-        'counts. See "Before you train" in README.md.'
+        "* is counted after posting: leave these out to predict before posting.\n"
+        "shareRate, commentRate and likeRate give the tier away: it is computed from the\n"
+        'same counts. See "Before you train" in README.md.'
     )
 
 

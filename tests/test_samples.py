@@ -12,7 +12,7 @@ from itertools import pairwise, permutations
 from typing import Any
 
 import pytest
-from conftest import Patch, features_of, make_sample
+from conftest import Patch, features_by_name, make_sample
 from local_supabase import Row
 
 import extract_training_data as script
@@ -152,11 +152,11 @@ def test_views_and_a_duration_that_are_unknown_are_0() -> None:
 
 def plain_feature(name: str, **columns: Any) -> float:
     """Return one feature of the plain row, with other values in these columns."""
-    return features_of(plain_sample(**columns))[name]
+    return features_by_name(plain_sample(**columns))[name]
 
 
 def test_the_features_of_a_plain_row_and_their_order() -> None:
-    assert list(features_of(plain_sample()).items()) == [
+    assert list(features_by_name(plain_sample()).items()) == [
         ("shareRate", 0.01),  # 10 / 1000
         ("commentRate", 0.02),  # 20 / 1000
         ("likeRate", 0.1),  # 100 / 1000
@@ -305,8 +305,8 @@ def test_a_sample_has_the_digest_the_views_the_features_the_tier_and_the_day() -
     [(key, only)] = data.samples.items()
     assert key == only.digest == tiktok_digest(90, seed=7)
     assert only.views == 1000
-    assert features_of(only)["likeRate"] == 0.01
-    assert features_of(only)["durationSeconds"] == 0.5
+    assert features_by_name(only)["likeRate"] == 0.01
+    assert features_by_name(only)["durationSeconds"] == 0.5
     assert only.tier == 1  # (10 + 3 * 10) / 1000
     assert only.uploaded_on == date(2026, 1, 17)
     assert plain_sample(uploaded_at=None).uploaded_on is None
@@ -348,7 +348,7 @@ def test_of_a_video_in_several_rows_the_one_with_the_most_views_is_taken() -> No
         data = dataset_of(*arrived)
         assert set(data.samples) == {tiktok_digest(n) for n in (1, 2, 3)}
         taken = data.samples[tiktok_digest(2)]
-        assert (taken.views, features_of(taken)["likeRate"]) == (4000, 0.01)
+        assert (taken.views, features_by_name(taken)["likeRate"]) == (4000, 0.01)
         assert data.dropped == {"duplicated": 2}
         assert data.rows_read() == 5
 
@@ -428,5 +428,5 @@ def test_the_example_that_the_file_opens_with() -> None:
     assert found
     [only] = dataset_of(json.loads(found[1])).samples.values()
     shown = [float(text) for text in found[2].split(", ")]
-    assert list(features_of(only).values())[: len(shown)] == shown
+    assert list(features_by_name(only).values())[: len(shown)] == shown
     assert (str(only.tier), only.unknown) == (found[3], ())

@@ -18,10 +18,10 @@ from conftest import (
     OUTPUT,
     Extract,
     Fails,
-    Output,
     Patch,
+    Printed,
     Serve,
-    features_of,
+    features_by_name,
     make_row,
     make_sample,
     undated,
@@ -88,7 +88,7 @@ def test_the_sets_in_the_file_are_those_of_the_split(
     for row in rows:
         data.add(row)
     train, test = script.split(data.in_canonical_order())
-    order = [features_of(sample)["durationSeconds"] for sample in train + test]
+    order = [features_by_name(sample)["durationSeconds"] for sample in train + test]
     assert [vector["durationSeconds"] for vector in vectors()] == order
     file = written()
     assert [file[part]["count"] for part in ("trainSet", "testSet")] == [80, 20]
@@ -253,7 +253,7 @@ def test_ctrl_c_while_it_writes(
 ) -> None:
     OUTPUT.write_text("earlier")
     monkeypatch.setattr(os, "fsync", lambda file: signal.raise_signal(signal.SIGINT))
-    assert extract(serve(50), code=130) == Output("", "Interrupted.\n")
+    assert extract(serve(50), code=130) == Printed("", "Interrupted.\n")
     assert OUTPUT.read_text() == "earlier"
     assert os.listdir() == [OUTPUT.name]
 
@@ -268,6 +268,6 @@ def test_ctrl_c_once_it_is_written_leaves_the_whole_file(
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Path, "replace", interrupt)
-    assert extract(serve(50), code=130) == Output("", "Interrupted.\n")
+    assert extract(serve(50), code=130) == Printed("", "Interrupted.\n")
     assert written()["trainSet"]["count"] > 0
     assert os.listdir() == [OUTPUT.name]
