@@ -75,7 +75,7 @@ try:
     for package, oldest in OLDEST.items():
         installed = version(package)
         # An older one can be imported, but fails later.
-        if tuple(int(part) for part in installed.split(".")) < oldest:
+        if tuple(int(part) for part in re.findall(r"\d+", installed)) < oldest:
             raise ImportError(f"{package} {installed} is too old")
 except Exception as error:  # noqa: BLE001 - a broken package may raise any
     sys.exit(f"""Error: A package is missing, too old or broken: {error}
@@ -123,7 +123,7 @@ CHECK_TIER_SHARE = 0.05
 URL_FORM = re.compile(
     r"https?://[\w-]{1,63}(\.[\w-]{1,63})*(:[1-9]\d{0,4})?(/[\w./~-]*)?", re.ASCII
 )
-KEY_FORM = re.compile(r"[\w.-]+", re.ASCII)  # sb_secret_..., or a JWT
+KEY_FORM = re.compile(r"[\w.-]*[\w-]", re.ASCII)  # sb_secret_..., or a JWT
 THIS_MACHINE = ("localhost", "127.0.0.1")
 
 
@@ -547,7 +547,7 @@ async def send(query: AsyncSelectRequestBuilder) -> APIResponse:
         reply = await query.execute()  # check_reply() raises for an HTTP error
     except (httpx.RequestError, ssl.SSLError) as error:
         # A broken TLS connection is no RequestError once the handshake is done.
-        host = str(query.request.path.host)
+        host = str(query.request.path.raw_host)
         key = query.request.headers["apikey"]
         raise no_reply_error(error, host, key) from None
     if not isinstance(reply.data, list):  # the client hands on text that is not JSON
@@ -588,6 +588,7 @@ async def check_reply(response: httpx.Response) -> None:
     takes a reply without a body for an empty page, which would end a range.
     """
     await response.aread()
+    response.encoding = "utf-8"  # as another could make an empty text of the body
     if not response.is_success:
         raise http_error(response)
     if not response.content:

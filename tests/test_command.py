@@ -174,12 +174,11 @@ In the script's folder, install the packages, and run the script with them:
 
 
 def run_after(before: str) -> subprocess.CompletedProcess[str]:
-    """Run the script in a Python that has run other code before."""
+    """Run the script's --help in a Python that has run other code before."""
     path = str(ROOT / "extract_training_data.py")
     code = f"import runpy, sys\n{before}\nrunpy.run_path({path!r}, run_name='__main__')"
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False
-    )
+    command = [sys.executable, "-c", code, "--help"]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
 
 
 INSTALLED = """\
@@ -227,6 +226,13 @@ def test_a_package_that_is_missing_too_old_or_broken(before: str, problem: str) 
     assert "Traceback" not in done.stderr
     if problem:
         assert done.stderr == f"{said}{problem}\n{REMEDY}"
+
+
+@pytest.mark.parametrize("version", ["2.34.0", "2.34.1.post1", "2.35.0rc1", "3.0"])
+def test_a_package_that_is_new_enough(version: str) -> None:
+    done = run_after(INSTALLED.format(versions={"supabase": version}))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ")
 
 
 def test_a_python_that_is_too_old() -> None:

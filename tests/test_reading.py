@@ -596,6 +596,16 @@ TRANSIENT = {
     "a login page": Transient(
         http_reply(200, b"<html>Log in</html>"), NO_ARRAY, script.NOT_SUPABASE
     ),
+    "a login page in UTF-16": Transient(
+        http_reply(200, b"<html></html>", content_type="text/html; charset=utf-16"),
+        NO_ARRAY,
+        script.NOT_SUPABASE,
+    ),
+    "a body that decodes to nothing": Transient(
+        http_reply(200, b"\xff\xfe", content_type="text/html; charset=utf-16"),
+        NO_ARRAY,
+        script.NOT_SUPABASE,
+    ),
     "an object": Transient(http_reply(200, b"{}"), NO_ARRAY, script.NOT_SUPABASE),
     "null": Transient(http_reply(200, b"null"), NO_ARRAY, script.NOT_SUPABASE),
 }
@@ -992,6 +1002,18 @@ def test_a_proxy_that_wants_a_login(
     assert fails(server) == failure(problems[scheme], script.PROXY_LOGIN)
     assert waits == []
     assert server.requests == []
+
+
+def test_a_host_that_can_not_be_decoded(
+    serve: Serve, fails: Fails, monkeypatch: Patch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # nobody listens there
+    server = serve([])
+    server.url = "http://a.xn--a"
+    problem = (
+        "No usable reply from a.xn--a (ConnectError: All connection attempts failed)"
+    )
+    assert fails(server).endswith(failure(problem, script.NO_REPLY))
 
 
 @pytest.mark.parametrize(

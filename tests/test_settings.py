@@ -115,7 +115,8 @@ def test_what_is_no_url_of_a_project(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["", f"{KEY} # mine", f"{KEY}\n{KEY}", "schlüssel", "https://abc.co"]
+    "key",
+    ["", f"{KEY} # mine", f"{KEY}\n{KEY}", "schlüssel", "https://abc.co", "sb_secret."],
 )
 def test_what_is_no_key(key: str) -> None:
     with pytest.raises(script.UsageError) as error:
