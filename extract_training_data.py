@@ -725,10 +725,10 @@ CHECK_TABLE = (
 UNTRUSTED_CERTIFICATE = (
     "If a proxy or a self-hosted Supabase has a certificate of its own, set "
     "SSL_CERT_FILE in the environment to a PEM file with the certificate of the "
-    "authority that signed it. If it is set, the certificate may lack what Python "
-    '3.13 and later ask for ("Missing Authority Key Identifier"): make a new one, or '
-    'use Python 3.12. If it is "expired" or "not yet valid", check the clock of this '
-    "machine, too; if it is for another host, check SUPABASE_URL."
+    "authority that signed it. If it is set already, the certificate may lack what "
+    'Python 3.13 and later ask for ("Missing Authority Key Identifier"): make a new '
+    'one, or use Python 3.12. If it is "expired" or "not yet valid", check the clock '
+    "of this machine, too; if it is for another host, check SUPABASE_URL."
 )
 SLOW_REPLY = (
     "The connection works, but the database or the way to it is too slow; "

@@ -228,9 +228,10 @@ def test_a_package_that_is_missing_too_old_or_broken(before: str, problem: str) 
         assert done.stderr == f"{said}{problem}\n{REMEDY}"
 
 
-@pytest.mark.parametrize("version", ["2.34.0", "2.34.1.post1", "2.35.0rc1", "3.0"])
-def test_a_package_that_is_new_enough(version: str) -> None:
-    done = run_after(INSTALLED.format(versions={"supabase": version}))
+@pytest.mark.parametrize("version", ["2.34", "2.34.1.post1", "2.35.0rc1", "3.0"])
+def test_packages_that_are_new_enough(version: str) -> None:
+    versions = {"supabase": version, "python-dotenv": "1.2.1"}
+    done = run_after(INSTALLED.format(versions=versions))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: ")
 

@@ -78,6 +78,7 @@ def test_the_url_as_the_dashboard_shows_it(url: str) -> None:
     "url",
     [
         "https://example.com:8443/supabase",
+        "https://db.my-firm.co/supa-base/v1.0",
         "http://localhost:54321",
         "https://a-b_c.co:65535/~x/v1",
         f"https://{'a' * 63}.{'b' * 63}:1",
@@ -145,7 +146,9 @@ def test_an_env_file_in_utf_16(home: Path) -> None:
     with pytest.raises(script.UsageError) as error:
         settings_from(SUPABASE_URL=URL, SUPABASE_SECRET_KEY=KEY)
     assert error.value.problem.startswith(f"{home}/.env can't be read: 'utf-8' codec")
-    assert error.value.advice.startswith("Make it readable, and save it as UTF-8.")
+    assert error.value.advice == (
+        "Make it readable, and save it as UTF-8. (PowerShell may have written UTF-16.)"
+    )
 
 
 def test_an_env_file_that_may_not_be_read(monkeypatch: Patch) -> None:
@@ -368,7 +371,10 @@ def test_an_output_that_can_not_be_written(path: str, problem: str) -> None:
     with pytest.raises(script.UsageError) as error:
         script.resolve_output(Path(path))
     assert error.value.problem == problem
-    assert error.value.advice.startswith("Name a file")
+    assert error.value.advice in (
+        "Name a file, such as training-data.json.",
+        "Name a file in another folder with --output.",
+    )
     assert os.listdir() == [OUTPUT.name]
 
 
