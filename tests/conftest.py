@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from local_supabase import DATA, LocalSupabase, Row
+from local_supabase import CERTIFICATE, DATA, LocalSupabase, Row
 from sample_videos import sample_videos
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -122,10 +122,15 @@ def durations() -> list[int]:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: Patch, tmp_path: Path) -> None:
-    """Hide the person's settings and proxies, and work in an empty folder."""
+    """Hide the person's settings and proxies, and work in an empty folder.
+
+    Only the local endpoint's certificate is trusted, which is also loaded more quickly
+    than all that the world trusts.
+    """
     for name in list(os.environ):
         if "SUPABASE" in name or name.lower().endswith(("_proxy", "ssl_cert_file")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
     files = tuple(tmp_path / "script" / path.name for path in script.ENV_FILES)
     monkeypatch.setattr(script, "ENV_FILES", files)
     (tmp_path / "script").mkdir()

@@ -134,12 +134,9 @@ def test_a_report_that_can_not_be_printed_is_a_warning(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="only Unix shells write it so")
-@pytest.mark.parametrize(
-    ("redirected", "begin"),
-    [("2>&-", "Read 60 rows"), ("2>/dev/full", "Read 60 rows"), (">&- 2>&-", "")],
-)
+@pytest.mark.parametrize("redirected", ["2>&-", "2>/dev/full"])
 def test_messages_that_can_not_be_printed_are_no_failure(
-    redirected: str, begin: str, serve: Serve, start_script: StartScript
+    redirected: str, serve: Serve, start_script: StartScript
 ) -> None:
     """There is one: the count and the first pages fail, and are asked for again."""
     server = serve(60)
@@ -149,7 +146,7 @@ def test_messages_that_can_not_be_printed_are_no_failure(
     process = start_script(**settings(server), redirected=redirected)
     out, err = process.communicate()
     assert (process.returncode, err) == (0, "")
-    assert out[: len("Read 60 rows")] == begin
+    assert out.startswith("Read 60 rows, ")
     assert written()["trainSet"]["count"] == 48
 
 
@@ -228,7 +225,7 @@ def test_a_package_that_is_missing_too_old_or_broken(before: str, problem: str) 
         assert done.stderr == f"{said}{problem}\n{REMEDY}"
 
 
-@pytest.mark.parametrize("version", ["2.34", "2.34.1.post1", "2.35.0rc1", "3.0"])
+@pytest.mark.parametrize("version", ["2.34", "2.34.1.post1", "3.0rc1"])
 def test_packages_that_are_new_enough(version: str) -> None:
     versions = {"supabase": version, "python-dotenv": "1.2.1"}
     done = run_after(INSTALLED.format(versions=versions))

@@ -623,7 +623,7 @@ def test_a_transient_error_costs_one_request_and_nothing_else(
 ) -> None:
     """Once with each page: the first, those between, and the last, which is empty."""
     if name == "hang":
-        monkeypatch.setattr(script, "TIMEOUT", httpx.Timeout(10, read=0.7))
+        monkeypatch.setattr(script, "TIMEOUT", httpx.Timeout(10, read=0.5))
     server = serve(ROWS, max_rows=10)
     fail_pages(server, {cursor: [TRANSIENT[name].fault] for cursor in CURSORS})
     report, said = extract(server)
@@ -640,7 +640,7 @@ def test_a_fault_that_stays_is_met_five_times_and_then_explained(
     name: str, serve: Serve, fails: Fails, monkeypatch: Patch
 ) -> None:
     if name == "hang":
-        monkeypatch.setattr(script, "TIMEOUT", httpx.Timeout(10, read=0.7))
+        monkeypatch.setattr(script, "TIMEOUT", httpx.Timeout(10, read=0.5))
     fault, problem, what_to_do = TRANSIENT[name]
     server = serve(ROWS)
     fail_pages(server, {None: [fault] * 6})
@@ -663,10 +663,8 @@ def test_a_tls_connection_that_breaks_is_a_transient_error(
     serve: Serve,
     extract: Extract,
     reference: list[bytes],
-    monkeypatch: Patch,
 ) -> None:
     """Once with each page, and once with the count."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
     fault = over_broken_tls(TLS_RECORDS[name])
     server = serve(ROWS, max_rows=10, secure=True)
     fail_pages(server, {cursor: [fault] for cursor in CURSORS})
@@ -680,10 +678,7 @@ def test_a_tls_connection_that_breaks_is_a_transient_error(
     assert undated() == reference
 
 
-def test_a_tls_connection_that_stays_broken(
-    serve: Serve, fails: Fails, monkeypatch: Patch
-) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+def test_a_tls_connection_that_stays_broken(serve: Serve, fails: Fails) -> None:
     server = serve(ROWS, secure=True)
     fail_pages(server, {None: [over_broken_tls(b"x" * 99)] * 6})
     said = fails(server)
@@ -967,6 +962,7 @@ def test_a_certificate_that_is_not_trusted_is_final_until_it_is(
     waits: list[float],
     monkeypatch: Patch,
 ) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
     server = serve(10, secure=True)
     said = fails(server)
     assert said.startswith(
