@@ -301,7 +301,9 @@ def sample_of(video: Video, digest: bytes, thresholds: Sequence[float]) -> Sampl
         views=video.views,
         features=array("d", features_of(video)),
         tier=virality_tier(weighted_engagement_score(video), thresholds),
-        unknown=tuple(k for k, value in zip(Video._fields, video) if value is None),
+        unknown=tuple(
+            name for name, value in zip(Video._fields, video) if value is None
+        ),
         uploaded_on=video.uploaded_at.date() if video.uploaded_at else None,
     )
 
@@ -315,7 +317,7 @@ class Feature(NamedTuple):
     """A feature: its name, when it is known, and its formula."""
 
     name: str
-    after_posting: bool  # counted after posting: such a feature tells of the tier
+    after_posting: bool  # counted after posting, as the tier is
     formula: Callable[[Video], float]  # gives 0 or more; more than 1 counts as 1
 
 
