@@ -114,11 +114,9 @@ TIERS = [1, 2, 3, 4, 5]
 COUNTS_IN_WES = ("likes", "comments", "shares")
 LINE_WIDTH = 80  # columns of a report
 BAR_WIDTH = 11  # columns
-# The report points out an input that more than this share of the videos lack,
-CHECK_UNKNOWN = 0.9
-CHECK_UNKNOWN_IN_WES = 0.1
-# and a tier whose share is further than this from the baseline's.
-CHECK_TIER_SHARE = 0.05
+CHECK_UNKNOWN = 0.9  # point out a value that more than this share of the videos lack,
+CHECK_UNKNOWN_IN_WES = 0.1  # a count in the WES that more than this share lack,
+CHECK_TIER_SHARE = 0.05  # a tier whose share is further than this from the baseline's
 
 URL_FORM = re.compile(
     r"https?://[\w-]{1,63}(\.[\w-]{1,63})*(:[1-9]\d{0,4})?(/[\w./~-]*)?", re.ASCII
@@ -165,8 +163,7 @@ class TransientError(Failure):
 class Sample(NamedTuple):
     """A usable video, as the training set and the report need it.
 
-    Of two samples of one video, the greater one is that with more views, or the one
-    with the greater values if they have as many.
+    Two samples of one video compare by their views, then by their other values.
     """
 
     digest: bytes  # decides its place in the order and the split
@@ -174,7 +171,9 @@ class Sample(NamedTuple):
     features: "array[float]"  # a list of them takes almost three times the memory
     tier: int  # 1 to 5
     unknown: tuple[str, ...]  # the names of its values that are None
-    uploaded_on: date | None  # in UTC. (If only one of two is None, `unknown` differs.)
+    uploaded_on: (
+        date | None
+    )  # in UTC. If one is None and one is not, `unknown` differs.
 
 
 @dataclass
@@ -309,7 +308,7 @@ def sample_of(video: Video, digest: bytes, thresholds: Sequence[float]) -> Sampl
 
 
 def features_of(video: Video) -> list[float]:
-    """Return the features of a usable video in the order of FEATURES, each in [0, 1]."""
+    """Return the features of a usable video, as in FEATURES, each in [0, 1]."""
     return [min(feature.formula(video), 1.0) for feature in FEATURES]
 
 
@@ -323,7 +322,7 @@ class Feature(NamedTuple):
 
 BEFORE = False
 AFTER = True
-# A divisor is the cap: the value that counts as 1. A new feature also needs a line in
+# A number as the divisor is the cap: it counts as 1. A new feature also needs a line in
 # README.md; a new column goes into COLUMNS, Video and video_of(), too.
 # fmt: off
 FEATURES = [
@@ -354,7 +353,7 @@ def ratio(numerator: float | None, denominator: float | None) -> float:
 def utf16_length(text: str | None) -> int:
     """Return the length in UTF-16 code units, 0 if unknown; most emoji count as 2.
 
-    TikTok's own limit and the JavaScript app that uses the model count like this.
+    TikTok's own limit and JavaScript, which the model is used in, count like this.
     """
     return len((text or "").encode("utf-16-le")) // 2
 
@@ -444,13 +443,13 @@ async def read_table(url: str, key: str, dataset: Dataset) -> None:
 
     Every row that is there during the whole run, with an id of its own, is read once,
     whatever that id is and whatever changes meanwhile. (One that is inserted, archived
-    or deleted meanwhile is read once or not at all.) And the same rows give the same
-    dataset, whichever of the ranges, which are read side by side, is quicker.
+    or deleted meanwhile is read once or not at all.) The ranges are read side by side,
+    but the same rows give the same dataset, whichever range is quicker.
     """
     show_progress(dataset)
     waiting: Counter[str] = Counter()
     # Bounds of the id: above the first, up to the second. The ends have none, so that
-    # no row lies outside. Random uuids spread evenly; other ids only slow it down.
+    # no row lies outside. Random uuids spread evenly; other ids only slow the run.
     ranges = pairwise([None, *ID_BORDERS, None])
     client = await new_client(url, key)
     async with client:
@@ -513,8 +512,8 @@ async def back_off(
 ) -> None:
     """Say what happened, and wait before the next attempt.
 
-    waiting: how many readers wait after each message. A message after which one still
-        waits is not printed again.
+    waiting: how many readers wait after each message. While one does, the message is
+        not printed again.
     """
     seconds = max(seconds, error.retry_after)
     message = f"{error.problem}. Trying again in {seconds:g} s."
@@ -572,7 +571,7 @@ async def new_client(url: str, key: str) -> AsyncPostgrestClient:
     except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
         raise UsageError(
             f"The HTTP client can't be set up: {error}".rstrip("."),
-            "A variable in the environment can't be used: HTTPS_PROXY or another "
+            "Correct or unset a variable in the environment: HTTPS_PROXY or another "
             "*_PROXY (the URL of a proxy), or SSL_CERT_FILE (a file that exists).",
         ) from None
     # The client's own retries would multiply ours.
@@ -590,7 +589,7 @@ async def check_reply(response: httpx.Response) -> None:
     takes a reply without a body for an empty page, which would end a range.
     """
     await response.aread()
-    response.encoding = "utf-8"  # as another could make an empty text of the body
+    response.encoding = "utf-8"  # another may decode the body to nothing
     if not response.is_success:
         raise http_error(response)
     if not response.content:
@@ -598,7 +597,7 @@ async def check_reply(response: httpx.Response) -> None:
 
 
 def http_error(response: httpx.Response) -> Failure:
-    """Return the error for an HTTP error or a redirect, a TransientError if it may pass."""
+    """Return the error for an HTTP error or a redirect."""
     status = response.status_code
     try:
         body = response.json()
@@ -683,7 +682,7 @@ MORE_TIME = (
     "role more time, in the project's SQL editor:\n"
     "    alter role service_role set statement_timeout = '25s';\n"
     "    notify pgrst, 'reload config';\n"
-    "Keep it below 30 s, after which this script gives up."
+    "Keep the limit below 30 s, after which this script gives up."
 )
 SLOW_QUERY = f"The database needs longer for a page than its time limit. {MORE_TIME}"
 SERVER_DOWN = (
@@ -693,9 +692,9 @@ SERVER_DOWN = (
 )
 WRONG_KEY = (
     "This key doesn't belong to the project at SUPABASE_URL, or it has expired or "
-    "been revoked. (Legacy keys stop working at the end of 2026.) Copy a secret key from that project's "
-    "dashboard: Project Settings > API Keys. A setting in the environment wins over "
-    ".env.local and .env."
+    "been revoked. (Legacy keys stop working at the end of 2026.) Copy a secret key "
+    "from that project's dashboard: Project Settings > API Keys. A setting in the "
+    "environment wins over .env.local and .env."
 )
 LOCAL_KEY = (
     "A local stack may want its legacy service_role key, as "
@@ -716,7 +715,10 @@ PROXY_LOGIN = (
     "(http://user:password@host:port), or name the host of SUPABASE_URL in NO_PROXY, "
     "to reach it without the proxy."
 )
-TOO_MANY_REQUESTS = "The project gets too many requests at once. Run this script again in a few minutes."
+TOO_MANY_REQUESTS = (
+    "The project gets too many requests at once. Run this script again in a few "
+    "minutes."
+)
 CHECK_TABLE = (
     "Check that SUPABASE_URL is the URL of a Supabase project, that the table "
     f"{TABLE} is in its schema public, with the columns in README.md (the id is a uuid "
@@ -725,12 +727,13 @@ CHECK_TABLE = (
     "    notify pgrst, 'reload schema';"
 )
 UNTRUSTED_CERTIFICATE = (
-    "If a proxy or a self-hosted Supabase has a certificate of its own, set "
-    "SSL_CERT_FILE in the environment to a PEM file with the certificate of the "
-    "authority that signed it. If it is set already, the certificate may lack what "
-    'Python 3.13 and later ask for ("Missing Authority Key Identifier"): make a new '
-    'one, or use Python 3.12. If it is "expired" or "not yet valid", check the clock '
-    "of this machine, too; if it is for another host, check SUPABASE_URL."
+    "The server's certificate is not trusted. If a proxy or a self-hosted Supabase has "
+    "one of its own, set SSL_CERT_FILE in the environment to a PEM file with the "
+    "certificate of the authority that signed it. If that is set already, the "
+    'certificate may lack what Python 3.13 and later ask for ("Missing Authority Key '
+    'Identifier"): make a new one, or use Python 3.12. If the certificate is '
+    '"expired" or "not yet valid", check the clock of this machine, too; if it is '
+    "for another host, check SUPABASE_URL."
 )
 SLOW_REPLY = (
     "The connection works, but the database or the way to it is too slow; "
@@ -863,7 +866,7 @@ def row_lines(dataset: Dataset) -> list[str]:
     if in_wes:
         lines.append(
             f"Check: more than {CHECK_UNKNOWN_IN_WES:.0%} of the videos lack "
-            f"{', '.join(in_wes)}. An unknown count is taken as 0, so that the tier is "
+            f"{', '.join(in_wes)}. They count as 0 in the tier, too, which makes it "
             "too low."
         )
     return [wrapped(line) for line in lines]
@@ -971,7 +974,7 @@ def feature_lines(samples: Collection[Sample]) -> list[str]:
         )
         lines.append(wrapped(check))
     star = (
-        "* is counted after posting: leave these out to predict before posting. "
+        "* counted after posting: leave these out to predict before posting. "
         "shareRate, commentRate and likeRate give the tier away: it is computed from "
         'the same counts. See "Before you train" in README.md.'
     )
@@ -1099,7 +1102,9 @@ def setting_warnings(url: str, key: str) -> Iterator[str]:
     """Yield a warning for each setting that works, but with a risk."""
     address = httpx.URL(url)
     if address.scheme == "http" and address.host not in THIS_MACHINE:
-        yield "SUPABASE_URL is plain http: others can read the key on the way."
+        yield (
+            "SUPABASE_URL is plain http: others can read the key on the way. Use https."
+        )
     if key.startswith("sb_publishable_") or jwt_role(key) == "anon":
         yield (
             "The key is a publishable (anon) one. Row-level security may show it only "
@@ -1292,9 +1297,9 @@ def say(message: str) -> None:
 
 
 def discard(stream: TextIO) -> None:
-    """Let a stream that can't be written to lead nowhere.
+    """Point a stream that can't be written to at the null device.
 
-    Otherwise Python tries once more to write to it when it ends, and fails.
+    Otherwise Python writes to it again when it ends, and fails.
     """
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 

@@ -2,10 +2,10 @@
 
     python tests/accuracy.py [FILE]
 
-Joins both sets of a training-data.json, or those of a real table without FILE, and
-splits the whole at random, ten times. On each split it trains and tests two models on three
-sets of features: gradient-boosted trees, and a logistic regression on standardized
-features, both from scikit-learn. What it prints can go into README.md as it is.
+Joins both sets of FILE, a training-data.json (without it, those of a real table), and
+splits the whole at random, ten times. On each split it trains and tests two models on
+three sets of features: gradient-boosted trees, and a logistic regression on
+standardized features, both from scikit-learn. What it prints can go into README.md as it is.
 
 scikit-learn is in no requirements file: pip install scikit-learn
 """
@@ -16,14 +16,13 @@ import gzip
 import json
 import os
 import sys
-import textwrap
 from collections import Counter
 from operator import itemgetter
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-# With one thread it is as quick, and much quicker where other programs run beside it.
+# One thread is as quick, and much quicker beside other programs.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 try:
@@ -149,7 +148,8 @@ def main() -> None:
     ]
     print("This takes half a minute.", file=sys.stderr)
     print(
-        f"{len(videos):,} videos, {SPLITS} random splits 80/20: mean +- standard deviation.\n"
+        f"{len(videos):,} videos, {SPLITS} random splits 80/20: "
+        "mean +- standard deviation.\n"
     )
     print_row("features", "model", "accuracy, %", "tier 5 recall, %")
     print_row("---", "---", "---", "---")
@@ -165,14 +165,13 @@ def main() -> None:
         reused.append(accuracy(model, splits[(i + 1) % SPLITS][1], known))
     count = min(LIKELIEST, len(splits[0][1]))
     by_chance = count * fmean(tier == 5 for _, tier in videos)
-    text = (
-        f"Of the {count} test videos to which the trees on those {len(known)} give the "
-        f"highest probability of tier 5, {spread(hits)} are tier 5 (of {count} at "
-        f"random: {by_chance:.1f}). On the test set of another split (another seed), "
-        "about four fifths of which they were trained on, the same trees seem to reach "
-        f"{spread(reused)} %: keep the seed."
+    print(
+        f"\nOf the {count} test videos that the trees on those {len(known)} rank highest "
+        "for tier 5,\n"
+        f"{spread(hits)} are tier 5 (of {count} at random: {by_chance:.1f}).\n"
+        "On the test set of another seed, of which they have seen about four fifths,\n"
+        f"the same trees seem to reach {spread(reused)} %: keep the seed."
     )
-    print("\n" + textwrap.fill(text, 80))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ id has an index (a primary key has one), or give the key's role more time, in
 the project's SQL editor:
     alter role service_role set statement_timeout = '25s';
     notify pgrst, 'reload config';
-Keep it below 30 s, after which this script gives up.
+Keep the limit below 30 s, after which this script gives up.
 """
 
 SERVER_DOWN = """\
@@ -73,12 +73,13 @@ SQL:
 """
 
 UNTRUSTED_CERTIFICATE = """\
-If a proxy or a self-hosted Supabase has a certificate of its own, set
-SSL_CERT_FILE in the environment to a PEM file with the certificate of the
-authority that signed it. If it is set already, the certificate may lack what
-Python 3.13 and later ask for ("Missing Authority Key Identifier"): make a new
-one, or use Python 3.12. If it is "expired" or "not yet valid", check the clock
-of this machine, too; if it is for another host, check SUPABASE_URL.
+The server's certificate is not trusted. If a proxy or a self-hosted Supabase
+has one of its own, set SSL_CERT_FILE in the environment to a PEM file with the
+certificate of the authority that signed it. If that is set already, the
+certificate may lack what Python 3.13 and later ask for ("Missing Authority Key
+Identifier"): make a new one, or use Python 3.12. If the certificate is
+"expired" or "not yet valid", check the clock of this machine, too; if it is for
+another host, check SUPABASE_URL.
 """
 
 SLOW_REPLY = """\
@@ -88,7 +89,7 @@ https://status.supabase.com shows outages. Check that the column id has an index
 editor:
     alter role service_role set statement_timeout = '25s';
     notify pgrst, 'reload config';
-Keep it below 30 s, after which this script gives up.
+Keep the limit below 30 s, after which this script gives up.
 """
 
 NO_REPLY = """\

@@ -1152,8 +1152,8 @@ def test_a_proxy_or_certificates_that_can_not_be_used(
     assert said.startswith("Error: The HTTP client can't be set up: ")
     assert "..\n" not in said
     assert flat(said).endswith(
-        " A variable in the environment can't be used: HTTPS_PROXY or another *_PROXY "
-        "(the URL of a proxy), or SSL_CERT_FILE (a file that exists). Nothing was "
-        "written."
+        " Correct or unset a variable in the environment: HTTPS_PROXY or another "
+        "*_PROXY (the URL of a proxy), or SSL_CERT_FILE (a file that exists). Nothing "
+        "was written."
     )
     assert server.requests == []

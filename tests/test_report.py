@@ -44,7 +44,7 @@ MORE_THAN_90_PERCENT_LACK = (
 )
 MORE_THAN_10_PERCENT_LACK = (
     "Check: more than 10% of the videos lack {}. "
-    "An unknown count is taken as 0, so that the tier is too low."
+    "They count as 0 in the tier, too, which makes it too low."
 )
 OFF_THE_BASELINE = (
     "Check: empty, or more than 5 points off the baseline: {}. "
@@ -329,9 +329,9 @@ def test_the_table_of_the_features() -> None:
         )
         assert line == f"{starred:20}{figures}"
     assert star == (
-        "* is counted after posting: leave these out to predict before posting.\n"
-        "shareRate, commentRate and likeRate give the tier away: it is computed from the\n"
-        'same counts. See "Before you train" in README.md.'
+        "* counted after posting: leave these out to predict before posting. shareRate,\n"
+        "commentRate and likeRate give the tier away: it is computed from the same\n"
+        'counts. See "Before you train" in README.md.'
     )
 
 

@@ -166,7 +166,9 @@ def test_an_env_file_that_may_not_be_read(monkeypatch: Patch) -> None:
 )
 def test_plain_http_to_another_machine_is_warned_of(host: str) -> None:
     [warning] = script.setting_warnings(f"http://{host}", KEY)
-    assert warning == "SUPABASE_URL is plain http: others can read the key on the way."
+    assert warning == (
+        "SUPABASE_URL is plain http: others can read the key on the way. Use https."
+    )
     assert list(script.setting_warnings(f"https://{host}", KEY)) == []
 
 
