@@ -322,8 +322,9 @@ class Feature(NamedTuple):
 
 BEFORE = False
 AFTER = True
-# A number as the divisor is the cap: it counts as 1. A new feature also needs a line in
-# README.md; a new column goes into COLUMNS, Video and video_of(), too.
+# A number as the divisor is the cap: it counts as 1. A new feature also goes into
+# README.md and the plain row of test_samples.py; a new column into COLUMNS, Video and
+# video_of(), too.
 # fmt: off
 FEATURES = [
     Feature("shareRate",          AFTER,  lambda v: ratio(v.shares, v.views)),
@@ -1182,7 +1183,7 @@ def resolve_output(path: Path) -> Path:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     if sys.stderr is None:  # closed, as by `2>&-`
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        sys.stderr = open(os.devnull, "w", errors="replace")  # noqa: SIM115
     # Escape what the output's encoding lacks, rather than fail after all is written.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

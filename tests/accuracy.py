@@ -5,13 +5,14 @@
 Joins both sets of FILE, a training-data.json (without it, those of a real table), and
 splits the whole at random, ten times. On each split it trains and tests two models on
 three sets of features: gradient-boosted trees, and a logistic regression on
-standardized features, both from scikit-learn. What it prints can go into README.md as it is.
+standardized features, both from scikit-learn. README.md shows what it prints.
 
 scikit-learn is in no requirements file: pip install scikit-learn
 """
 
 # mypy: disable-error-code="import-not-found, import-untyped"
 
+import argparse
 import gzip
 import json
 import os
@@ -63,7 +64,7 @@ def load(path: Path) -> tuple[list[str], list[Video]]:
                 videos.append((features, int(tier)))
     except OSError as error:
         sys.exit(f"Error: {path}: {error.strerror or error}")
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, EOFError):
         sys.exit(f"Error: {path} does not have the form of a training-data.json.")
     tiers = Counter(tier for _, tier in videos)
     if len(tiers) < 2 or min(tiers.values()) < LEAST:
@@ -135,7 +136,9 @@ def compare(kind: str, title: str, splits: list[Split], names: list[str]) -> lis
 
 def main() -> None:
     """Print the table, and two more figures for what is known before posting."""
-    names, videos = load(Path(sys.argv[1]) if len(sys.argv) > 1 else PUBLISHED)
+    parser = argparse.ArgumentParser(description="Tell what to expect of a model.")
+    parser.add_argument("FILE", nargs="?", type=Path, default=PUBLISHED)
+    names, videos = load(parser.parse_args().FILE)
     known = [name for name in names if name not in AFTER_POSTING]
     feature_sets = {
         f"all {len(names)}": names,
@@ -146,7 +149,7 @@ def main() -> None:
         train_test_split(videos, test_size=0.2, random_state=seed)
         for seed in range(SPLITS)
     ]
-    print("This takes half a minute.", file=sys.stderr)
+    print("This takes about a minute.", file=sys.stderr)
     print(
         f"{len(videos):,} videos, {SPLITS} random splits 80/20: "
         "mean +- standard deviation.\n"

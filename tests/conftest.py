@@ -171,7 +171,7 @@ def waits(monkeypatch: Patch) -> list[float]:
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """StartScript local endpoints, with made-up rows unless others are given."""
+    """Start local endpoints, with made-up rows unless others are given."""
     servers = []
 
     def start(rows: int | list[Row] = 100, **options: Any) -> LocalSupabase:

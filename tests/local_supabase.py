@@ -234,7 +234,8 @@ class LocalSupabase:
     max_rows: the most rows in a reply, whatever limit is asked for (db-max-rows).
     key: the key that it takes.
     text_ids: whether the ids are any text; otherwise they are uuids.
-    secure: whether it speaks https, with a certificate that nobody trusts.
+    secure: whether it speaks https, with a certificate that only SSL_CERT_FILE can
+        make trusted.
 
     url: like http://127.0.0.1:45678, the same after stop() and start().
     requests: every request so far, those that got a fault included.

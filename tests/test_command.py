@@ -134,6 +134,17 @@ def test_a_report_that_can_not_be_printed_is_a_warning(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="only Unix shells write it so")
+@pytest.mark.parametrize("redirected", [">&-", "<&- >&- 2>&-"])
+def test_a_closed_standard_output_is_no_failure(
+    redirected: str, serve: Serve, start_script: StartScript
+) -> None:
+    process = start_script(**settings(serve(60)), redirected=redirected)
+    assert process.communicate() == ("", "")
+    assert process.returncode == 0
+    assert written()["trainSet"]["count"] == 48
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only Unix shells write it so")
 @pytest.mark.parametrize("redirected", ["2>&-", "2>/dev/full"])
 def test_messages_that_can_not_be_printed_are_no_failure(
     redirected: str, serve: Serve, start_script: StartScript
@@ -257,8 +268,9 @@ def test_the_script_and_requirements_txt_ask_for_the_same() -> None:
     assert metadata["requires-python"] == ">=3.11"
     oldest = {}
     for line in requirements:
-        name, low = re.fullmatch(r"([\w-]+)>=([\d.]+),<[\d.]+", line).groups()  # type: ignore[union-attr]
-        oldest[name] = tuple(map(int, low.split(".")))
+        parts = re.fullmatch(r"([\w-]+)>=([\d.]+),<[\d.]+", line)
+        assert parts
+        oldest[parts[1]] = tuple(map(int, parts[2].split(".")))
     assert list(oldest) == ["supabase", "python-dotenv"]
     assert oldest == script.OLDEST
 

@@ -423,7 +423,7 @@ def test_a_count_that_fails_ends_no_run_and_is_asked_for_once(
 def test_the_run_waits_for_a_count_but_not_for_long(
     serve: Serve, extract: Extract, monkeypatch: Patch
 ) -> None:
-    assert 8 < script.COUNT_TIMEOUT <= 10  # seconds; Supabase cancels a query after 8
+    assert script.COUNT_TIMEOUT == 10  # seconds; Supabase cancels a query after 8
     server = serve(ROWS)
     fail_count(server, hang(0.3))
     assert "\nThe server did not count the rows" in extract(server).out
@@ -622,16 +622,18 @@ def test_a_transient_error_costs_one_request_and_nothing_else(
     monkeypatch: Patch,
 ) -> None:
     """Once with each page: the first, those between, and the last, which is empty."""
+    failing = CURSORS
     if name == "hang":
-        monkeypatch.setattr(script, "TIMEOUT", httpx.Timeout(10, read=0.5))
+        monkeypatch.setattr(script, "TIMEOUT", httpx.Timeout(10, read=1))
+        failing = CURSORS[1:2]  # each takes a second
     server = serve(ROWS, max_rows=10)
-    fail_pages(server, {cursor: [TRANSIENT[name].fault] for cursor in CURSORS})
+    fail_pages(server, {cursor: [TRANSIENT[name].fault] for cursor in failing})
     report, said = extract(server)
-    times = len(CURSORS)
+    times = len(failing)
     assert said == f"{TRANSIENT[name].problem}. Trying again in 1 s.\n" * times
     assert waits == [1] * times
     assert undated() == reference
-    assert cursors(server) == [cursor for cursor in CURSORS for _ in ("fault", "page")]
+    assert cursors(server) == sorted([*CURSORS, *failing], key=CURSORS.index)
     assert "fewer than counted" not in report
 
 
@@ -640,7 +642,7 @@ def test_a_fault_that_stays_is_met_five_times_and_then_explained(
     name: str, serve: Serve, fails: Fails, monkeypatch: Patch
 ) -> None:
     if name == "hang":
-        monkeypatch.setattr(script, "TIMEOUT", httpx.Timeout(10, read=0.5))
+        monkeypatch.setattr(script, "TIMEOUT", httpx.Timeout(10, read=1))
     fault, problem, what_to_do = TRANSIENT[name]
     server = serve(ROWS)
     fail_pages(server, {None: [fault] * 6})
@@ -920,6 +922,19 @@ REFUSALS = {
         "HTTP 400 Bad Request (57P01)",
         advice.CHECK_TABLE,
     ),
+    "details, a hint and blanks": Refusal(
+        http_reply(400, b'{"message":"oops. ","details":"why","hint":"how"}'),
+        "HTTP 400 Bad Request: oops: why: how",
+        advice.CHECK_TABLE,
+    ),
+    "a message beside an error and a msg": Refusal(
+        http_reply(400, b'{"msg":"3","error":"2","message":"1"}'),
+        "HTTP 400 Bad Request: 1",
+        advice.CHECK_TABLE,
+    ),
+    "a choice between pages": Refusal(
+        http_reply(300), "HTTP 300 Multiple Choices", advice.REDIRECTED
+    ),
     "the last of the 4xx": Refusal(
         http_reply(499, b'{"error":{"id":1}}'),
         "HTTP 499: {'id': 1}",
@@ -995,6 +1010,27 @@ def test_a_proxy_that_wants_a_login(
     assert server.requests == []
 
 
+def test_a_proxy_that_refuses_for_another_reason_may_do_so_for_a_while(
+    serve: Serve, fails: Fails, monkeypatch: Patch
+) -> None:
+    proxy, server = serve(10), serve(10)
+    fail_always(proxy, http_reply(502))
+    server.url = server.url.replace("http:", "https:")
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    said = fails(server)
+    assert sorted(set(announced(said))) == [1, 2, 4, 8]
+    problem = f"{NO_REPLY} (ProxyError: 502 Bad Gateway)"
+    assert said.endswith(failure(problem, advice.NO_REPLY))
+
+
+def test_only_a_reply_that_is_late_shows_that_the_connection_works() -> None:
+    for error, what_to_do in (
+        (httpx.ReadTimeout(""), script.SLOW_REPLY),
+        (httpx.ConnectTimeout(""), script.NO_REPLY),
+    ):
+        assert script.no_reply_error(error, "a.co", "key").advice == what_to_do
+
+
 def test_a_host_that_can_not_be_decoded(
     serve: Serve, fails: Fails, monkeypatch: Patch
 ) -> None:
@@ -1037,7 +1073,7 @@ def test_what_the_server_says_is_cut_and_can_not_show_the_key(
         text = f"key {secret} " + "x " * (length // 2) + secret
         fail_always(server, http_reply(400, b'{"message":"%s"}' % text.encode()))
         said = fails(server)
-        assert said.startswith("Error: HTTP 400 Bad Request: key [key] x x x")
+        assert said.startswith("Error: HTTP 400 Bad Request: key [key] x x x ")
         assert secret[:9] not in said
         assert len(said.splitlines()[0]) <= len("Error: .") + 500
     reply = f"{secret}\r\n\r\n".encode()  # in place of the status line

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from datetime import date
+from math import nextafter
 from pathlib import Path
 from typing import Any
 
@@ -353,6 +354,14 @@ def test_a_share_at_0_or_at_1_that_is_not_0_never_reads_as_0() -> None:
     assert line.endswith("   1.00000     <0.1%     <0.1%")
 
 
+def test_only_what_is_exactly_0_or_1_is_at_0_or_at_1() -> None:
+    nearly = (nextafter(0, 1), nextafter(1, 0))
+    line = line_on_likes(*[make_sample(tier=3, likeRate=rate) for rate in nearly])
+    assert line.endswith("   1.00000      0.0%      0.0%")
+    line = line_on_likes(make_sample(tier=3, likeRate=0))
+    assert line.endswith("   0.00000    100.0%      0.0%")
+
+
 def test_one_sentence_names_the_features_that_are_the_same_in_every_video() -> None:
     first = make_sample(rest=0.1, hourPosted=0.5, weekdayPosted=0)
     other = make_sample(rest=0.2, hourPosted=0.5, weekdayPosted=0)
@@ -489,9 +498,11 @@ def test_the_seconds_are_those_of_the_whole_run(
 
 def test_the_baseline_that_was_used_is_named(serve: Serve, extract: Extract) -> None:
     text = script.BASELINE.read_text()
-    Path("mine.json").write_text(text.replace('"generated_at": "2026-02-16",', ""))
-    report = extract(serve(50), "--baseline", "mine.json").out
-    assert "\nBaseline  mine.json of ?\n" in report
+    for dated in ("", '"generated_at": null,'):
+        mine = text.replace('"generated_at": "2026-02-16",', dated)
+        Path("mine.json").write_text(mine)
+        report = extract(serve(50), "--baseline", "mine.json").out
+        assert "\nBaseline  mine.json of ?\n" in report
 
 
 def test_what_the_output_can_not_show_is_escaped(

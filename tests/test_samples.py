@@ -316,7 +316,7 @@ def test_rows_without_views_or_duration_are_dropped_and_counted() -> None:
     viewless = [plain_row(n, views=views) for n, views in enumerate((0, None, -7))]
     timeless = [plain_row(9, duration_seconds=length) for length in (0, None)]
     neither = plain_row(9, views=0, duration_seconds=0)
-    few = plain_row(2, views=1, duration_seconds="1")  # little, but not nothing
+    few = plain_row(2, views=1, duration_seconds=0.5)  # little, but not nothing
     data = dataset_of(*timeless, *viewless, neither, plain_row(1), few)
     assert set(data.samples) == {tiktok_digest(1), tiktok_digest(2)}
     assert data.dropped == {"without views": 4, "without duration": 2}
