@@ -107,16 +107,17 @@ MAX_RETRY_AFTER = 60  # seconds; a server that asks for more gets 60
 MAX_MESSAGE = 500  # characters of what a server says
 
 BIGINT_END = 2**63  # the first whole number that is too large for a bigint
-BIGINT_DIGITS = 19  # no bigint has more; int() raises an error for over 4,300
+BIGINT_DIGITS = 19  # no bigint has more; int() refuses text of more than 4,300
 FIRST_UPLOAD = datetime(2014, 1, 1, tzinfo=UTC)  # to musical.ly, later TikTok
 
 TIERS = [1, 2, 3, 4, 5]
 COUNTS_IN_WES = ("likes", "comments", "shares")
 LINE_WIDTH = 80  # columns of a report
 BAR_WIDTH = 11  # columns
-CHECK_UNKNOWN = 0.9  # point out a value that more than this share of the videos lack,
-CHECK_UNKNOWN_IN_WES = 0.1  # a count in the WES that more than this share lack,
-CHECK_TIER_SHARE = 0.05  # a tier whose share is further than this from the baseline's
+# Shares of the videos above which the report says Check:
+CHECK_UNKNOWN = 0.9  # that lack a value
+CHECK_UNKNOWN_IN_WES = 0.1  # that lack a count of the WES
+CHECK_TIER_SHARE = 0.05  # by which a tier is off the baseline
 
 URL_FORM = re.compile(
     r"https?://[\w-]{1,63}(\.[\w-]{1,63})*(:[1-9]\d{0,4})?(/[\w./~-]*)?", re.ASCII
