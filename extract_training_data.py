@@ -21,8 +21,8 @@ its weighted engagement score (WES), here 0.17:
     [0.005382390122461008, 0.0005196255593730368, ...], 4
 
 The usable videos are shuffled reproducibly, split 80/20 and written to
-training-data.json. The real table has 7,389 rows; 7,358 are usable, of which
-5,886 are the train set and 1,472 the test set.
+training-data.json. The real table has 7,389 rows; 7,358 are usable: 5,886 are the
+train set and 1,472 the test set.
 """
 
 import sys
@@ -32,13 +32,11 @@ if sys.version_info < (3, 11):  # noqa: UP036 - say so before an import fails
 
 import argparse
 import asyncio
-import gc
 import io
 import json
 import os
 import re
 import ssl
-import tempfile
 import textwrap
 from array import array
 from base64 import urlsafe_b64decode
@@ -49,51 +47,34 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from hashlib import sha256
-from importlib.metadata import version
 from itertools import pairwise
 from math import inf
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from time import monotonic
-from typing import Any, NamedTuple, TextIO
-
-OLDEST = {"supabase": (2, 34), "python-dotenv": (1, 2, 1)}  # as in requirements.txt
+from typing import Any, NamedTuple
 
 try:
     # supabase sends its requests with httpx. A later one may use another HTTP client
     # (supabase-py #1615): hence <2.35.
     import httpx
+    import postgrest
     from dotenv import dotenv_values
-    from postgrest import (
-        APIResponse,
-        AsyncPostgrestClient,
-        AsyncSelectRequestBuilder,
-        CountMethod,
-    )
     from supabase import AsyncClientOptions, acreate_client
-
-    for package, oldest in OLDEST.items():
-        installed = version(package)
-        # An older one can be imported, but fails later.
-        if tuple(int(part) for part in re.findall(r"\d+", installed)) < oldest:
-            raise ImportError(f"{package} {installed} is too old")
 except Exception as error:  # noqa: BLE001 - a broken package may raise any
-    sys.exit(f"""Error: A package is missing, too old or broken: {error}
+    sys.exit(f"""Error: A package is missing or broken: {error}
 In the script's folder, install the packages, and run the script with them:
     python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
     .venv/bin/python extract_training_data.py""")
 
 Row = dict[str, Any]  # as the server sends it
+Video = dict[str, Any]  # the values of a row, checked; None is unknown
+Query = postgrest.AsyncSelectRequestBuilder
 
 HERE = Path(__file__).resolve().parent
 BASELINE = HERE / "calibration-baseline.json"
 ENV_FILES = (HERE / ".env.local", HERE / ".env")  # a setting in the first one wins
 TABLE = "scraped_videos"
-COLUMNS = (  # "->" keeps the JSON type, "->>" would turn a number into text
-    "id,platform,platform_video_id,description,views,likes,shares,comments,"
-    "sound_name,hashtags,duration_seconds,bookmarks:metadata->bookmarks,"
-    "followers:metadata->followers,uploaded_at:metadata->uploaded_at"
-)
 PAGE_SIZE = 1000  # rows; Supabase sends no more in one reply by default
 ID_BORDERS = (  # a quarter, a half and three quarters of all uuids
     "40000000-0000-0000-0000-000000000000",
@@ -103,42 +84,25 @@ ID_BORDERS = (  # a quarter, a half and three quarters of all uuids
 TIMEOUT = httpx.Timeout(30, connect=10)  # seconds; Supabase cancels a query after 8
 COUNT_TIMEOUT = 10  # seconds
 RETRY_WAITS = (1, 2, 4, 8)  # seconds before the second to the fifth attempt
-MAX_RETRY_AFTER = 60  # seconds; a server that asks for more gets 60
-MAX_MESSAGE = 500  # characters of what a server says
-
-BIGINT_END = 2**63  # the first whole number that is too large for a bigint
-BIGINT_DIGITS = 19  # no bigint has more; int() refuses text of more than 4,300
-FIRST_UPLOAD = datetime(2014, 1, 1, tzinfo=UTC)  # to musical.ly, later TikTok
-
 TIERS = [1, 2, 3, 4, 5]
 COUNTS_IN_WES = ("likes", "comments", "shares")
-LINE_WIDTH = 80  # columns of a report
-BAR_WIDTH = 11  # columns
-# Shares of the videos above which the report says Check:
-CHECK_UNKNOWN = 0.9  # that lack a value
-CHECK_UNKNOWN_IN_WES = 0.1  # that lack a count of the WES
-CHECK_TIER_SHARE = 0.05  # by which a tier is off the baseline
-
-URL_FORM = re.compile(
-    r"https?://[\w-]{1,63}(\.[\w-]{1,63})*(:[1-9]\d{0,4})?(/[\w./~-]*)?", re.ASCII
-)
-KEY_FORM = re.compile(r"[\w.-]*[\w-]", re.ASCII)  # sb_secret_..., or a JWT
-THIS_MACHINE = ("localhost", "127.0.0.1")
 
 
 class Failure(Exception):
     """The run can't go on.
 
-    problem: what happened, one line without a full stop.
-    advice: what the person can do now, in whole sentences.
+    problem: what happened, in one line; a full stop at its end is dropped.
+    advice: what the person can do now, in lines as they are shown.
+    retry_after: the seconds that the server asks to wait, 0 to 60.
     """
 
     exit_code = 1
 
-    def __init__(self, problem: str, advice: str) -> None:
+    def __init__(self, problem: str, advice: str, retry_after: float = 0) -> None:
         super().__init__(problem, advice)
-        self.problem = problem
+        self.problem = problem.rstrip(".")
         self.advice = advice
+        self.retry_after = retry_after
 
 
 class UsageError(Failure):
@@ -148,33 +112,20 @@ class UsageError(Failure):
 
 
 class TransientError(Failure):
-    """A request failed, but the next attempt may succeed.
-
-    retry_after: the seconds that the server asks to wait, 0 to 60.
-    """
-
-    def __init__(self, problem: str, advice: str, retry_after: float = 0) -> None:
-        super().__init__(problem, advice)
-        self.retry_after = retry_after
+    """A request failed, but the next attempt may succeed."""
 
 
 # --- Rows in, samples out
 
 
 class Sample(NamedTuple):
-    """A usable video, as the training set and the report need it.
-
-    Two samples of one video compare by their views, then by their other values.
-    """
+    """A usable video. Two of the same one compare by views, then by other values."""
 
     digest: bytes  # decides its place in the order and the split
     views: float
     features: "array[float]"  # a list of them takes almost three times the memory
     tier: int  # 1 to 5
-    unknown: tuple[str, ...]  # the names of its values that are None
-    uploaded_on: (
-        date | None
-    )  # in UTC. If one is None and one is not, `unknown` differs.
+    unknown: tuple[str, ...]  # the names of its values that are unknown
 
 
 @dataclass
@@ -184,6 +135,7 @@ class Dataset:
     thresholds: Sequence[float]  # the lowest WES of the tiers 2 to 5
     seed: int
     samples: dict[bytes, Sample] = field(default_factory=dict)  # keyed by digest
+    days: set[date] = field(default_factory=set)  # on which they were uploaded, in UTC
     dropped: Counter[str] = field(default_factory=Counter)  # rows, by reason
     rows_counted: int | None = None  # by the server at the start; None if it didn't
 
@@ -191,95 +143,56 @@ class Dataset:
         """Turn a row into a sample, or drop it.
 
         A video may come in several rows: where the table allows it, or when its row is
-        deleted and inserted again during the run. The row with the most views is kept,
-        most likely the latest scrape. Among equals, their other values decide, never
-        the order in which they come.
+        deleted and inserted again during the run. The row with the most views, most
+        likely the latest, is kept. Among equals, their other values decide.
         """
-        video = video_of(row)
-        if not video.views:
+        video = {name: read(row.get(name)) for name, read in READERS.items()}
+        if not row.get("platform_video_id"):  # they must not count as one video
+            self.dropped["without video ID"] += 1
+        elif not video["views"]:
             self.dropped["without views"] += 1
-        elif not video.duration_seconds:
+        elif not video["duration_seconds"]:
             self.dropped["without duration"] += 1
         else:
-            sample = sample_of(video, digest_of(row, self.seed), self.thresholds)
+            sample = Sample(
+                digest_of(row, self.seed),
+                video["views"],
+                array("d", features_of(video)),
+                virality_tier(weighted_engagement_score(video), self.thresholds),
+                tuple([name for name, value in video.items() if value is None]),
+            )
             if sample.digest in self.samples:
                 self.dropped["duplicated"] += 1
                 sample = max(sample, self.samples[sample.digest])
             self.samples[sample.digest] = sample
+            if video["uploaded_at"]:
+                self.days.add(video["uploaded_at"].date())
 
     def rows_read(self) -> int:
         """Return how many rows were added, the dropped ones included."""
         return len(self.samples) + self.dropped.total()
 
-    def in_canonical_order(self) -> list[Sample]:
-        """Return the samples in the order of their digests.
-
-        This order depends on the videos and the seed alone, not on the order of the
-        rows in the database or on their ids.
-        """
-        return [self.samples[key] for key in sorted(self.samples)]
-
-
-class Video(NamedTuple):
-    """What a row tells of its video, checked.
-
-    A value is None if it is unknown: null, absent, of another type or unreadable.
-    """
-
-    views: float  # 0 if unknown
-    duration_seconds: float  # 0 if unknown
-    likes: float | None
-    shares: float | None
-    comments: float | None
-    bookmarks: float | None
-    hashtags: list[Any] | None
-    sound_name: str | None  # not blank
-    description: str | None  # the caption
-    followers: float | None
-    uploaded_at: datetime | None  # in UTC
-
-
-def video_of(row: Row) -> Video:
-    """Return what a row tells of its video."""
-    hashtags = row.get("hashtags")
-    sound = row.get("sound_name")
-    caption = row.get("description")
-    return Video(
-        views=number(row.get("views")) or 0,
-        duration_seconds=number(row.get("duration_seconds")) or 0,
-        likes=number(row.get("likes")),
-        shares=number(row.get("shares")),
-        comments=number(row.get("comments")),
-        bookmarks=number(row.get("bookmarks")),
-        hashtags=hashtags if isinstance(hashtags, list) else None,
-        sound_name=sound if isinstance(sound, str) and sound.strip() else None,
-        description=caption if isinstance(caption, str) else None,
-        followers=number(row.get("followers")),
-        uploaded_at=upload_time(row.get("uploaded_at")),
-    )
-
 
 def number(value: Any) -> float | None:
-    """Return a number from 0 to below 2**63, or None for anything else.
+    """Return a number from 0 to below 2**63, as in a bigint, or None for anything else.
 
     Text of up to 19 ASCII digits counts as the number that it spells.
 
     >>> number(12), number("12"), number(-1), number(True), number("1e3")
     (12, 12, None, None, None)
     """
-    if type(value) in (int, float):  # not isinstance(): for it, True is an int
-        return value if 0 <= value < BIGINT_END else None
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return number(int(value)) if len(value) <= BIGINT_DIGITS else None
-    return None
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,19}", value):
+        value = int(value)
+    # Not isinstance(): for it, True is an int.
+    return value if type(value) in (int, float) and 0 <= value < 2**63 else None
 
 
 def upload_time(value: Any) -> datetime | None:
     """Return a time in ISO 8601 as a datetime in UTC, or None for anything else.
 
-    A time without an offset is taken as UTC. A time before 2014, when there was no
-    TikTok, is unknown: it is a default such as 1970-01-01, or no time at all, such as
-    "1705012312345", milliseconds that read as a day in the year 1705.
+    A time without an offset is taken as UTC. One before 2014, when there was no TikTok,
+    is a default such as 1970-01-01, or no time at all: "1705012312345", milliseconds,
+    reads as a day in the year 1705.
 
     >>> str(upload_time("2026-01-01T00:30:00+02:00"))
     '2025-12-31 22:30:00+00:00'
@@ -291,60 +204,67 @@ def upload_time(value: Any) -> datetime | None:
         time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except (TypeError, ValueError, OverflowError):
         return None  # not text, not a time, or before the year 1 in UTC
-    return time if time >= FIRST_UPLOAD else None
+    return time if time.year >= 2014 else None
 
 
-def sample_of(video: Video, digest: bytes, thresholds: Sequence[float]) -> Sample:
-    """Return the sample of a usable video."""
-    return Sample(
-        digest,
-        views=video.views,
-        features=array("d", features_of(video)),
-        tier=virality_tier(weighted_engagement_score(video), thresholds),
-        unknown=tuple(
-            name for name, value in zip(Video._fields, video) if value is None
-        ),
-        uploaded_on=video.uploaded_at.date() if video.uploaded_at else None,
-    )
+# The values of a video, and what reads each. A new one is asked for by its name, and
+# also goes into README.md.
+READERS: dict[str, Callable[[Any], Any]] = {
+    "views": number,
+    "likes": number,
+    "shares": number,
+    "comments": number,
+    "duration_seconds": number,
+    "hashtags": lambda v: v if isinstance(v, list) else None,
+    "sound_name": lambda v: v if isinstance(v, str) and v.strip() else None,
+    "description": lambda v: v if isinstance(v, str) else None,  # the caption
+    "bookmarks": number,
+    "followers": number,
+    "uploaded_at": upload_time,
+}
+IN_METADATA = ("bookmarks", "followers", "uploaded_at")  # the others are columns
+COLUMNS = ",".join(
+    # "->" keeps the JSON type, "->>" would turn a number into text.
+    f"{name}:metadata->{name}" if name in IN_METADATA else name
+    for name in ("id", "platform", "platform_video_id", *READERS)
+)
+
+
+class Feature(NamedTuple):
+    """A feature: its name, whether it is known before posting, and its formula."""
+
+    name: str
+    star: str  # "*" if it is counted after posting, as the tier is
+    formula: Callable[[Video], float]  # gives 0 or more; more than 1 counts as 1
+
+
+# A number as the divisor is the cap: it counts as 1. A new feature also goes into
+# README.md and the plain row of test_samples.py.
+# fmt: off
+FEATURES = [
+    Feature("shareRate",          "*", lambda v: ratio(v["shares"], v["views"])),
+    Feature("commentRate",        "*", lambda v: ratio(v["comments"], v["views"])),
+    Feature("likeRate",           "*", lambda v: ratio(v["likes"], v["views"])),
+    Feature("saveRate",           "*", lambda v: ratio(v["bookmarks"], v["views"])),
+    Feature("shareToLikeRatio",   "*", lambda v: ratio(v["shares"], v["likes"])),
+    Feature("commentToLikeRatio", "*", lambda v: ratio(v["comments"], v["likes"])),
+    Feature("durationSeconds",    "",  lambda v: v["duration_seconds"] / 180),
+    Feature("hashtagCount",       "",  lambda v: len(v["hashtags"] or []) / 30),
+    Feature("hasTrendingSound",   "",  lambda v: 1 if v["sound_name"] else 0),
+    Feature("captionLength",      "",  lambda v: utf16_length(v["description"]) / 2000),
+    Feature("hasFollowerData",    "",  lambda v: 0 if v["followers"] is None else 1),
+    Feature("followerTier",       "",  lambda v: creator_size(v["followers"])),
+    Feature("viewsPerFollower",   "*", lambda v: ratio(v["views"], v["followers"]) / 50),
+    Feature("weekdayPosted",      "",  lambda v: weekday_posted(v["uploaded_at"])),
+    Feature("hourPosted",         "",  lambda v: hour_posted(v["uploaded_at"])),
+]
+# fmt: on
 
 
 def features_of(video: Video) -> list[float]:
     """Return the features of a usable video, as in FEATURES, each in [0, 1]."""
-    return [min(feature.formula(video), 1.0) for feature in FEATURES]
-
-
-class Feature(NamedTuple):
-    """A feature: its name, when it is known, and its formula."""
-
-    name: str
-    after_posting: bool  # counted after posting, as the tier is
-    formula: Callable[[Video], float]  # gives 0 or more; more than 1 counts as 1
-
-
-BEFORE = False
-AFTER = True
-# A number as the divisor is the cap: it counts as 1. A new feature also goes into
-# README.md and the plain row of test_samples.py; a new column into COLUMNS, Video and
-# video_of(), too.
-# fmt: off
-FEATURES = [
-    Feature("shareRate",          AFTER,  lambda v: ratio(v.shares, v.views)),
-    Feature("commentRate",        AFTER,  lambda v: ratio(v.comments, v.views)),
-    Feature("likeRate",           AFTER,  lambda v: ratio(v.likes, v.views)),
-    Feature("saveRate",           AFTER,  lambda v: ratio(v.bookmarks, v.views)),
-    Feature("shareToLikeRatio",   AFTER,  lambda v: ratio(v.shares, v.likes)),
-    Feature("commentToLikeRatio", AFTER,  lambda v: ratio(v.comments, v.likes)),
-    Feature("durationSeconds",    BEFORE, lambda v: v.duration_seconds / 180),
-    Feature("hashtagCount",       BEFORE, lambda v: len(v.hashtags or []) / 30),
-    Feature("hasTrendingSound",   BEFORE, lambda v: 1 if v.sound_name else 0),
-    Feature("captionLength",      BEFORE, lambda v: utf16_length(v.description) / 2000),
-    Feature("hasFollowerData",    BEFORE, lambda v: 0 if v.followers is None else 1),
-    Feature("followerTier",       BEFORE, lambda v: creator_size(v.followers)),
-    Feature("viewsPerFollower",   AFTER,  lambda v: ratio(v.views, v.followers) / 50),
-    Feature("weekdayPosted",      BEFORE, lambda v: weekday_posted(v.uploaded_at)),
-    Feature("hourPosted",         BEFORE, lambda v: hour_posted(v.uploaded_at)),
-]
-# fmt: on
+    values = [feature.formula(video) for feature in FEATURES]
+    return [value if value < 1 else 1.0 for value in values]
 
 
 def ratio(numerator: float | None, denominator: float | None) -> float:
@@ -353,26 +273,16 @@ def ratio(numerator: float | None, denominator: float | None) -> float:
 
 
 def utf16_length(text: str | None) -> int:
-    """Return the length in UTF-16 code units, 0 if unknown; most emoji count as 2.
-
-    TikTok's own limit and JavaScript, which the model is used in, count like this.
-    """
+    """Return the length in UTF-16 code units, as TikTok and JavaScript count it."""
     return len((text or "").encode("utf-16-le")) // 2
 
 
 def creator_size(followers: float | None) -> float:
-    """Return the size of a creator's following, 0.5 if unknown."""
+    """Return the size of a creator's following: nano, micro, mid, macro or mega."""
     if followers is None:
         return 0.5
-    if followers < 10_000:
-        return 0.1  # nano
-    if followers < 100_000:
-        return 0.3  # micro
-    if followers < 500_000:
-        return 0.5  # mid
-    if followers < 1_000_000:
-        return 0.7  # macro
-    return 0.9  # mega
+    limits = (10_000, 100_000, 500_000, 1_000_000)  # the lowest of micro to mega
+    return (0.1, 0.3, 0.5, 0.7, 0.9)[bisect_right(limits, followers)]
 
 
 def weekday_posted(time: datetime | None) -> float:
@@ -386,12 +296,10 @@ def hour_posted(time: datetime | None) -> float:
 
 
 def weighted_engagement_score(video: Video) -> float:
-    """Return the WES of a video that has views. It has no upper limit.
-
-    It is (likes + 2 comments + 3 shares) / views, where an unknown count is 0.
-    """
-    likes, comments, shares = video.likes or 0, video.comments or 0, video.shares or 0
-    return (likes + 2 * comments + 3 * shares) / video.views
+    """Return (likes + 2 comments + 3 shares) / views, 0 or more; unknown counts as 0."""
+    likes, comments, shares = video["likes"], video["comments"], video["shares"]
+    score = (likes or 0) + 2 * (comments or 0) + 3 * (shares or 0)
+    return ratio(score, video["views"])
 
 
 def virality_tier(wes: float, thresholds: Sequence[float]) -> int:
@@ -409,26 +317,27 @@ def digest_of(row: Row, seed: int) -> bytes:
     It decides the order, the split and the shuffle. Unlike hash() and the module
     random, it is the same in every run and every version of Python.
     """
-    text = f"{seed}/{row.get('platform')}/{row.get('platform_video_id')}"
+    text = f"{seed}/{row.get('platform')}/{row['platform_video_id']}"
     return sha256(text.encode()).digest()
 
 
-def split(samples: list[Sample]) -> tuple[list[Sample], list[Sample]]:
-    """Return the train set, the first 80 % in canonical order, and the test set.
+def split(samples: Iterable[Sample]) -> tuple[list[Sample], list[Sample]]:
+    """Return the train set and the test set, both shuffled.
 
-    Both are shuffled. When videos are added or archived, only those near the border
-    change sides.
+    The canonical order is that of the digests: it depends on the videos and the seed
+    alone. Its first 80 % are the train set, so few change sides when others come or go.
     """
-    cut = len(samples) * 4 // 5
-    return shuffle(samples[:cut]), shuffle(samples[cut:])
+    ordered = sorted(samples, key=lambda sample: sample.digest)
+    cut = len(ordered) * 4 // 5
+    return shuffle(ordered[:cut]), shuffle(ordered[cut:])
 
 
 def shuffle(samples: list[Sample]) -> list[Sample]:
     """Return samples in canonical order shuffled by Fisher-Yates.
 
-    Each position i is swapped with a position from 0 to i, drawn by the digest of the
-    sample that was at i in the canonical order. (That order is random already;
-    Fisher-Yates on top is the recipe of the project's owner.)
+    Each position i is swapped with one from 0 to i, drawn by the digest of the sample
+    that was at i in the canonical order. (That order is random already; the shuffle on
+    top is the recipe of the project's owner.)
     """
     shuffled = samples.copy()
     for i, sample in enumerate(samples):
@@ -440,321 +349,176 @@ def shuffle(samples: list[Sample]) -> list[Sample]:
 # --- Reading
 
 
-async def read_table(url: str, key: str, dataset: Dataset) -> None:
+async def read_table(url: httpx.URL, key: str, dataset: Dataset) -> None:
     """Read the project's table into the dataset. Raises Failure.
 
     Every row that is there during the whole run, with an id of its own, is read once,
-    whatever that id is and whatever changes meanwhile. (One that is inserted, archived
-    or deleted meanwhile is read once or not at all.) The ranges are read side by side,
-    but the same rows give the same dataset, whichever range is quicker.
+    whatever changes meanwhile. The ranges are read side by side, but the same rows give
+    the same dataset, whichever range is quicker.
     """
-    show_progress(dataset)
-    waiting: Counter[str] = Counter()
-    # Bounds of the id: above the first, up to the second. The ends have none, so that
-    # no row lies outside. Random uuids spread evenly; other ids only slow the run.
-    ranges = pairwise([None, *ID_BORDERS, None])
-    client = await new_client(url, key)
-    async with client:
+    reader = TableReader(await new_client(url, key), url.host, key, dataset)
+    async with reader.client:
         try:
             async with asyncio.TaskGroup() as group:  # one that fails ends the others
-                group.create_task(count_rows(client, dataset))
-                for low, high in ranges:
-                    group.create_task(read_range(client, low, high, dataset, waiting))
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None  # the one that ended the others
+                group.create_task(reader.count_rows())
+                # Bounds of the id: above `low`, up to `high`. The ends have none, so that
+                # no row lies outside. Ids that are not random uuids only slow the run.
+                for low, high in pairwise([None, *ID_BORDERS, None]):
+                    group.create_task(reader.read_range(low, high))
+        except ExceptionGroup as group_error:
+            raise group_error.exceptions[0] from None  # it ended the others
 
 
-async def read_range(
-    client: AsyncPostgrestClient,
-    low: str | None,
-    high: str | None,
-    dataset: Dataset,
-    waiting: Counter[str],
-) -> None:
-    """Read the rows with ids above `low`, up to `high`, into the dataset.
+@dataclass
+class TableReader:
+    """What the ranges share while they are read."""
 
-    This is keyset pagination: each page starts after the last id of the one before. An
-    offset would skip or repeat rows when an earlier row is inserted or removed. Only an
-    empty page is the end: a server may send fewer rows than it is asked for.
-    """
-    cursor = low
-    while page := await fetch_page(client, cursor, high, waiting):
-        for row in page:
-            dataset.add(row)
-        show_progress(dataset)
-        cursor = page[-1]["id"]
+    client: postgrest.AsyncPostgrestClient
+    host: str
+    key: str
+    dataset: Dataset
+    said: set[str] = field(default_factory=set)  # of what failed, once for all ranges
 
+    async def read_range(self, low: str | None, high: str | None) -> None:
+        """Read the rows with ids above `low`, up to `high`, into the dataset.
 
-async def fetch_page(
-    client: AsyncPostgrestClient,
-    cursor: str | None,
-    high: str | None,
-    waiting: Counter[str],
-) -> list[Any]:
-    """Return up to 1,000 rows with ids above `cursor`, up to `high`, lowest ids first.
+        This is keyset pagination: each page starts after the last id of the one before.
+        An offset would skip or repeat rows when an earlier row is inserted or removed.
+        Only an empty page is the end: a server may send fewer rows than asked for.
+        """
+        cursor = low
+        while page := await self.fetch_page(cursor, high):
+            for row in page:
+                self.dataset.add(row)
+            counted = self.dataset.rows_counted
+            of_counted = f" of {counted:,}" if counted else ""
+            show_progress(f"{self.dataset.rows_read():,}{of_counted} rows")
+            cursor = page[-1]["id"]
 
-    Tries again after transient errors. Raises Failure.
-    """
-    query = client.table(TABLE).select(COLUMNS).is_("archived_at", None)
-    if cursor is not None:
-        query = query.gt("id", cursor)
-    if high is not None:
-        query = query.lte("id", high)
-    query = query.order("id").limit(PAGE_SIZE)
-    for seconds in RETRY_WAITS:
+    async def fetch_page(self, cursor: str | None, high: str | None) -> list[Any]:
+        """Return up to 1,000 rows with ids above `cursor`, up to `high`, in order.
+
+        Tries five times, with exponential backoff. Raises Failure.
+        """
+        query = self.client.table(TABLE).select(COLUMNS).is_("archived_at", None)
+        if cursor is not None:
+            query = query.gt("id", cursor)
+        if high is not None:
+            query = query.lte("id", high)
+        query = query.order("id").limit(PAGE_SIZE)
+        for seconds in RETRY_WAITS:
+            try:
+                return (await self.send(query)).data
+            except TransientError as error:
+                wait = max(seconds, error.retry_after)
+                message = f"{error.problem}. Trying again in {wait:g} s."
+                if message not in self.said:
+                    say(message)
+                self.said.add(message)
+                await asyncio.sleep(wait)
+        return (await self.send(query)).data  # the last attempt: a failure ends the run
+
+    async def count_rows(self) -> None:
+        """Let the server count the rows, for the progress and the report.
+
+        It is asked for once, and a failure is ignored: on a large table, a count may
+        take longer than the server allows, and what else is wrong the pages show, too.
+        """
+        query = self.client.table(TABLE).select("id", count=postgrest.CountMethod.exact)
+        with suppress(Failure, TimeoutError):
+            async with asyncio.timeout(COUNT_TIMEOUT):
+                reply = await self.send(query.is_("archived_at", None).limit(1))
+                self.dataset.rows_counted = reply.count
+
+    async def send(self, query: Query) -> postgrest.APIResponse:
+        """Send a request once and return the client's reply, whose `data` is an array.
+
+        Raises Failure, a TransientError if the next attempt may succeed.
+        """
         try:
-            return (await send(query)).data
-        except TransientError as error:
-            await back_off(error, seconds, waiting)
-    return (await send(query)).data  # the last attempt: its failure ends the run
+            reply = await query.execute()
+            if not isinstance(reply.data, list):  # the client hands on text, too
+                raise ValueError("not an array")  # noqa: TRY004
+        # TLS that breaks after the handshake is no error of httpx. An APIError comes from
+        # a client before 2.25, for what is no array.
+        except (httpx.HTTPError, ssl.SSLError, ValueError, postgrest.APIError) as error:
+            raise request_failure(error, self.host, self.key) from None
+        return reply
 
 
-async def back_off(
-    error: TransientError, seconds: float, waiting: Counter[str]
-) -> None:
-    """Say what happened, and wait before the next attempt.
-
-    waiting: how many readers wait after each message. While one does, the message is
-        not printed again.
-    """
-    seconds = max(seconds, error.retry_after)
-    message = f"{error.problem}. Trying again in {seconds:g} s."
-    if not waiting[message]:
-        say(message)
-    waiting[message] += 1
-    await asyncio.sleep(seconds)
-    waiting[message] -= 1
-
-
-async def count_rows(client: AsyncPostgrestClient, dataset: Dataset) -> None:
-    """Let the server count the rows, for the progress and the report.
-
-    It is asked for once, and a failure is ignored: on a large table, a count may take
-    longer than the server allows, and what else is wrong shows when the pages are read.
-    The run may have to wait for the count, but no longer than 10 s.
-    """
-    query = client.table(TABLE).select("id", count=CountMethod.exact)
-    # The client raises ValueError if the count in the reply is not a number.
-    with suppress(Failure, TimeoutError, ValueError):
-        async with asyncio.timeout(COUNT_TIMEOUT):
-            reply = await send(query.is_("archived_at", None).limit(1))
-            dataset.rows_counted = reply.count
-
-
-async def send(query: AsyncSelectRequestBuilder) -> APIResponse:
-    """Send a request once and return the client's reply, whose `data` is an array.
-
-    Raises Failure, a TransientError if the next attempt may succeed.
-    """
-    try:
-        reply = await query.execute()  # check_reply() raises for an HTTP error
-    except (httpx.RequestError, ssl.SSLError) as error:
-        # A broken TLS connection is no RequestError once the handshake is done.
-        host = str(query.request.path.raw_host)
-        key = query.request.headers["apikey"]
-        raise no_reply_error(error, host, key) from None
-    if not isinstance(reply.data, list):  # the client hands on text that is not JSON
-        raise no_array_error()
-    return reply
-
-
-async def new_client(url: str, key: str) -> AsyncPostgrestClient:
-    """Return a client for the tables of a project. It sends no request yet.
-
-    Raises UsageError if the proxy or the certificates in the environment can't be used.
-    """
+async def new_client(url: httpx.URL, key: str) -> postgrest.AsyncPostgrestClient:
+    """Return a client for the tables. Raises UsageError for a proxy that can't be."""
     try:
         # Left to itself, supabase would use HTTP/2 (users report dropped connections,
         # supabase-py #1064), follow redirects (which could take the key elsewhere), and
         # wait for up to 120 s.
-        http = httpx.AsyncClient(
-            timeout=TIMEOUT, event_hooks={"response": [check_reply]}
-        )
+        hooks = {"response": [check_reply]}
+        http = httpx.AsyncClient(timeout=TIMEOUT, event_hooks=hooks)
+        options = AsyncClientOptions(httpx_client=http)
+        client = (await acreate_client(str(url), key, options)).postgrest
     except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-        raise UsageError(
-            f"The HTTP client can't be set up: {error}".rstrip("."),
-            "Correct or unset a variable in the environment: HTTPS_PROXY or another "
-            "*_PROXY (the URL of a proxy), or SSL_CERT_FILE (a file that exists).",
-        ) from None
-    # The client's own retries would multiply ours.
-    options = AsyncClientOptions(httpx_client=http, postgrest_client_retry=False)
-    return (await acreate_client(url, key, options)).postgrest
+        raise UsageError(f"No connection can be set up: {error}", CHECK_PROXY) from None
+    client.retry_enabled = False  # the client's own retries would multiply ours
+    return client
+
+
+CHECK_PROXY = """\
+Correct or unset a variable in the environment: HTTPS_PROXY or another *_PROXY
+(a proxy's URL), or SSL_CERT_FILE (a file). Or correct the port in SUPABASE_URL."""
 
 
 # --- Requests that fail
 
 
 async def check_reply(response: httpx.Response) -> None:
-    """Raise Failure for an HTTP error or an empty body. A response hook of httpx.
+    """Raise httpx.HTTPError or, for an empty body, ValueError. A response hook of httpx.
 
     The client's own APIError has neither the status nor the headers, and the client
     takes a reply without a body for an empty page, which would end a range.
     """
     await response.aread()
     response.encoding = "utf-8"  # another may decode the body to nothing
-    if not response.is_success:
-        raise http_error(response)
+    response.raise_for_status()  # for a redirect, too
     if not response.content:
-        raise no_array_error()
+        raise ValueError("no body")
 
 
-def http_error(response: httpx.Response) -> Failure:
-    """Return the error for an HTTP error or a redirect."""
-    status = response.status_code
+def request_failure(error: Exception, host: str, key: str) -> Failure:
+    """Return the failure of a request that ended in this error, by FAULTS."""
+    retry_after: float = 0
+    if isinstance(error, httpx.HTTPStatusError):
+        names, problem = http_fault(error.response)
+        retry_after = number(error.response.headers.get("retry-after")) or 0
+    elif isinstance(error, httpx.HTTPError | ssl.SSLError):
+        # A timeout of httpx has no text, and none of its errors names the host.
+        kind = f"{type(error).__name__}: {error}".removesuffix(": ")
+        problem = f"No usable reply from {host} ({kind})"
+        marks = re.findall("^407|CERTIFICATE_VERIFY_FAILED", str(error))
+        names = [type(error).__name__, *marks, "no reply"]
+    else:
+        names, problem = ["no array"], "The reply is not a JSON array"
+    problem = line_without_key(problem, key)
+    for known, failure, advice in FAULTS:
+        if known.intersection(names):
+            return failure(problem, advice, min(retry_after, 60))
+    return Failure(problem, CHECK_TABLE)  # 404, 406 and all others
+
+
+def http_fault(response: httpx.Response) -> tuple[list[str], str]:
+    """Return the names of an HTTP error or a redirect, and what happened."""
     try:
-        body = response.json()
-    except ValueError:  # a gateway's HTML or plain text
-        body = None
-    fields = body if isinstance(body, dict) else {}
-    code = fields.get("code")
-
+        fields = dict(response.json())
+    except (ValueError, TypeError):  # a gateway's HTML or plain text
+        fields = {}
+    status, code = response.status_code, fields.get("code")
     status_line = f"HTTP {status} {response.reason_phrase}".strip()
     message = fields.get("message") or fields.get("error") or fields.get("msg")
     texts = [message, fields.get("details"), fields.get("hint")]
-    if code == "" and status == 400:
-        texts.append("no message, as when PostgreSQL crashes")
     if response.has_redirect_location:
         texts.append(f"not followed, a redirect to {response.headers['location']}")
     parts = [f"{status_line} ({code})" if code else status_line]
-    parts += [str(text).strip().rstrip(".") for text in texts if text]
-    problem = line_without_key(": ".join(parts), response.request.headers["apikey"])
-
-    kind, advice = classify(status, code)
-    if kind is Failure:
-        return Failure(problem, advice)
-    retry_after = number(response.headers.get("retry-after")) or 0
-    return TransientError(problem, advice, min(retry_after, MAX_RETRY_AFTER))
-
-
-def classify(status: int, code: str | None) -> tuple[type[Failure], str]:
-    """Return what an HTTP error is, final or transient, and what a person can do.
-
-    code: that of PostgreSQL or PostgREST, from the body. The first line that fits
-    decides, so codes come first: they say more than the status beside them.
-    """
-    if code == "42501":  # permission denied, with 401 or 403
-        return Failure, NO_GRANT
-    if code == "57014" or status == 544:  # the time limit of PostgreSQL, of the gateway
-        return TransientError, SLOW_QUERY
-    if code == "" and status == 400:  # what PostgREST says if PostgreSQL crashes
-        return TransientError, SERVER_DOWN
-    if code == "PGRST301":  # a key that can't be decoded
-        return Failure, f"{WRONG_KEY} {LOCAL_KEY}"
-    if status < 400:
-        return Failure, REDIRECTED
-    if status in (401, 403):
-        return Failure, WRONG_KEY
-    if status == 402:
-        return Failure, RESTRICTED
-    if status == 407:
-        return Failure, PROXY_LOGIN
-    if status in (408, 429):
-        return TransientError, TOO_MANY_REQUESTS
-    if status >= 500:
-        return TransientError, SERVER_DOWN
-    return Failure, CHECK_TABLE  # 404, 406 and all others
-
-
-def no_reply_error(error: Exception, host: str, key: str) -> Failure:
-    """Return the error for a request without a usable reply."""
-    # A timeout of httpx has no text, and none of its errors names the host.
-    kind = f"{type(error).__name__}: {error}".rstrip(".").removesuffix(": ")
-    problem = line_without_key(f"No usable reply from {host} ({kind})", key)
-    if "CERTIFICATE_VERIFY_FAILED" in kind:
-        return Failure(problem, UNTRUSTED_CERTIFICATE)
-    if kind.startswith("ProxyError: 407"):
-        return Failure(problem, PROXY_LOGIN)
-    if isinstance(error, httpx.ReadTimeout):
-        return TransientError(problem, SLOW_REPLY)
-    return TransientError(problem, NO_REPLY)
-
-
-# What a person can do now, in the order of the two functions above.
-NO_GRANT = (
-    "The role of this key has no grant on the table. If it is a publishable (anon) "
-    "key, use a secret key instead. A secret key needs grants, too: since 2026, "
-    "Supabase grants nothing on new tables. Run this in the project's SQL editor:\n"
-    "    grant usage on schema public to service_role;\n"
-    f"    grant select on public.{TABLE} to service_role;\n"
-    f"If the message names another table ({TABLE} may be a view of it), grant select "
-    "on that one, too."
-)
-MORE_TIME = (
-    "Check that the column id has an index (a primary key has one), or give the key's "
-    "role more time, in the project's SQL editor:\n"
-    "    alter role service_role set statement_timeout = '25s';\n"
-    "    notify pgrst, 'reload config';\n"
-    "Keep the limit below 30 s, after which this script gives up."
-)
-SLOW_QUERY = f"The database needs longer for a page than its time limit. {MORE_TIME}"
-SERVER_DOWN = (
-    "Something answered, so the URL and the connection work. The project may be "
-    "paused (restore it in the dashboard, https://supabase.com/dashboard), restarting "
-    "or overloaded, or Supabase may have an outage (see https://status.supabase.com)."
-)
-WRONG_KEY = (
-    "This key doesn't belong to the project at SUPABASE_URL, or it has expired or "
-    "been revoked. (Legacy keys stop working at the end of 2026.) Copy a secret key "
-    "from that project's dashboard: Project Settings > API Keys. A setting in the "
-    "environment wins over .env.local and .env."
-)
-LOCAL_KEY = (
-    "A local stack may want its legacy service_role key, as "
-    "SUPABASE_SERVICE_ROLE_KEY, in place of SUPABASE_SECRET_KEY."
-)
-REDIRECTED = (
-    "SUPABASE_URL is not the project's own address, which looks like "
-    "https://abcdefgh.supabase.co. Copy it from the project's dashboard (Connect, at "
-    "the top)."
-)
-RESTRICTED = (
-    "Supabase restricts this organization's projects: a quota is exceeded, or a bill "
-    "is due. See Usage and Billing of the organization in the dashboard "
-    "(https://supabase.com/dashboard)."
-)
-PROXY_LOGIN = (
-    "A proxy wants a login. Put it into HTTP_PROXY or HTTPS_PROXY in the environment "
-    "(http://user:password@host:port), or name the host of SUPABASE_URL in NO_PROXY, "
-    "to reach it without the proxy."
-)
-TOO_MANY_REQUESTS = (
-    "The project gets too many requests at once. Run this script again in a few "
-    "minutes."
-)
-CHECK_TABLE = (
-    "Check that SUPABASE_URL is the URL of a Supabase project, that the table "
-    f"{TABLE} is in its schema public, with the columns in README.md (the id is a uuid "
-    "or text), and that the Data API exposes this schema (Project Settings > Data "
-    "API). If you host Supabase yourself, a new table shows only after this, in SQL:\n"
-    "    notify pgrst, 'reload schema';"
-)
-UNTRUSTED_CERTIFICATE = (
-    "The server's certificate is not trusted. If a proxy or a self-hosted Supabase has "
-    "one of its own, set SSL_CERT_FILE in the environment to a PEM file with the "
-    "certificate of the authority that signed it. If that is set already, the "
-    'certificate may lack what Python 3.13 and later ask for ("Missing Authority Key '
-    'Identifier"): make a new one, or use Python 3.12. If the certificate is '
-    '"expired" or "not yet valid", check the clock of this machine, too; if it is '
-    "for another host, check SUPABASE_URL."
-)
-SLOW_REPLY = (
-    "The connection works, but the database or the way to it is too slow; "
-    f"https://status.supabase.com shows outages. {MORE_TIME}"
-)
-NO_REPLY = (
-    "Is SUPABASE_URL right, and is this machine online? If it needs a proxy, check "
-    "HTTPS_PROXY and the other *_PROXY variables in the environment. A paused project "
-    "can be restored in the dashboard (https://supabase.com/dashboard)."
-)
-NOT_SUPABASE = (
-    "What answers at SUPABASE_URL is not a Supabase project. Is it the login page of a "
-    "network or a proxy? Check SUPABASE_URL and this machine's connection."
-)
-
-
-def no_array_error() -> TransientError:
-    """Return the error for a reply that is not a JSON array."""
-    return TransientError("The reply is not a JSON array", NOT_SUPABASE)
+    parts += [str(text).strip(". \n") for text in texts if text]
+    return [str(code), str(status), f"{status // 100}xx"], ": ".join(parts)
 
 
 def line_without_key(text: str, key: str) -> str:
@@ -765,43 +529,112 @@ def line_without_key(text: str, key: str) -> str:
     """
     masked = text.replace(key, "[key]")
     printable = "".join(char if char.isprintable() else " " for char in masked)
-    line = " ".join(printable.split()).rstrip(".")
-    cut = " [...]"
-    return line if len(line) <= MAX_MESSAGE else line[: MAX_MESSAGE - len(cut)] + cut
+    line = " ".join(printable.split())
+    return line if len(line) <= 500 else f"{line[:494]} [...]"
+
+
+RESTRICTED = """\
+Supabase restricts this organization's projects: a quota is exceeded, or a bill
+is due. See Usage and Billing in the dashboard (https://supabase.com/dashboard)."""
+NO_GRANT = f"""\
+The role of this key has no grant on the table. A publishable (anon) key is the
+wrong one here. A secret key needs grants, too: since 2026, Supabase grants
+nothing on new tables. Run this in the project's SQL editor:
+    grant usage on schema public to service_role;
+    grant select on public.{TABLE} to service_role;
+If the message names another table, as under a view, grant select on it, too."""
+WRONG_KEY = """\
+This key doesn't belong to the project at SUPABASE_URL, or it has expired or
+been revoked. (Legacy keys stop working at the end of 2026.) Copy a secret key
+from that project's dashboard: Project Settings > API Keys. A setting in the
+environment wins over .env.local and .env."""
+LOCAL_KEY = "A local stack may want its legacy key, as SUPABASE_SERVICE_ROLE_KEY."
+CHECK_TABLE = f"""\
+Check that SUPABASE_URL is the URL of a Supabase project, that the table
+{TABLE} is in its schema public, with the columns in README.md (the id
+is a uuid or text), and that the Data API exposes this schema (Project Settings
+> Data API). On a stack of your own, a new table shows only after this SQL:
+    notify pgrst, 'reload schema';"""
+UNTRUSTED_CERTIFICATE = """\
+The server's certificate is not trusted. If a proxy or a self-hosted Supabase
+has one of its own, set SSL_CERT_FILE in the environment to a PEM file with the
+certificate of the authority that signed it. If the certificate is "expired" or
+"not yet valid", check the clock of this machine, too."""
+NOT_SUPABASE = """\
+What answers at SUPABASE_URL is not a Supabase project. Is it the login page of
+a network or a proxy? The project's own address looks like
+https://abcdefgh.supabase.co; copy it from its dashboard (Connect, at the top)."""
+NO_REPLY = """\
+Is SUPABASE_URL right, and is this machine online? If it needs a proxy, check
+HTTPS_PROXY and the other *_PROXY variables in the environment. A paused project
+can be restored in the dashboard (https://supabase.com/dashboard)."""
+SERVER_DOWN = """\
+Something answered, so the URL and the connection work. The project may be
+paused (restore it in the dashboard, https://supabase.com/dashboard), restarting
+or overloaded, or Supabase may have an outage (see https://status.supabase.com).
+Run this script again in a few minutes."""
+TOO_SLOW = f"""\
+The database, or the way to it, is too slow for a page. What may help:
+- an index on the column id (a primary key has one);
+- to end what holds a lock on {TABLE};
+- fewer rows a page: Max rows, in Project Settings > Data API;
+- a longer time limit, if it is below 25 s (the script waits for 30 s). In SQL:
+    alter role service_role set statement_timeout = '25s';
+    notify pgrst, 'reload config';"""
+# The names of each fault (a code, a status or its class, the kind of an error), whether
+# it is final, and what to do. The first that shares a name decides, so codes come first.
+FAULTS: list[tuple[set[str], type[Failure], str]] = [
+    ({"42501"}, Failure, NO_GRANT),
+    ({"PGRST301"}, Failure, f"{WRONG_KEY}\n{LOCAL_KEY}"),
+    ({"57014", "55P03", "544", "ReadTimeout"}, TransientError, TOO_SLOW),
+    ({"401", "403"}, Failure, WRONG_KEY),
+    ({"402"}, Failure, RESTRICTED),
+    ({"3xx"}, Failure, NOT_SUPABASE),
+    ({"no array"}, TransientError, NOT_SUPABASE),
+    ({"CERTIFICATE_VERIFY_FAILED"}, Failure, UNTRUSTED_CERTIFICATE),
+    ({"407"}, Failure, NO_REPLY),
+    ({"no reply"}, TransientError, NO_REPLY),
+    # "" is the code that PostgREST sends, with status 400, when PostgreSQL crashes.
+    ({"", "408", "429", "5xx"}, TransientError, SERVER_DOWN),
+]
 
 
 # --- Writing
 
 
 def training_json(
-    train: list[Sample], test: list[Sample], generated_at: datetime
+    train: list[Sample],
+    test: list[Sample],
+    generated_at: datetime,
+    seed: int,
+    thresholds: Sequence[float],
 ) -> Iterator[str]:
-    """Yield the text of training-data.json, piece by piece.
-
-    Numbers have all their digits, so that they read back exactly.
-    """
+    """Yield the text of training-data.json in pieces, numbers with all their digits."""
     time = generated_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    yield f'{{\n  "generatedAt": "{time}",\n'
-    yield f'  "featureNames": {json.dumps([feature.name for feature in FEATURES])},\n'
-    yield '  "trainSet": '
-    yield from set_json(train)
-    yield ',\n  "testSet": '
-    yield from set_json(test)
-    yield ",\n"
-    labels = Counter(sample.tier for sample in train + test)
-    distribution = {tier: labels[tier] for tier in TIERS}
-    yield f'  "labelDistribution": {json.dumps(distribution)}\n}}\n'
+    names = [feature.name for feature in FEATURES]
+    labels = json.dumps(tier_counts(train + test))
+    yield f'{{\n  "generatedAt": "{time}",\n  "featureNames": {json.dumps(names)},\n'
+    yield from set_json("trainSet", train)
+    yield from set_json("testSet", test)
+    yield f'  "labelDistribution": {labels},\n  "seed": {seed},\n'
+    yield f'  "tierThresholds": {json.dumps(thresholds)}\n}}\n'
 
 
-def set_json(samples: list[Sample]) -> Iterator[str]:
+def set_json(name: str, samples: list[Sample]) -> Iterator[str]:
     """Yield the text of one set, a feature vector to a line."""
-    yield '{\n    "features": ['
+    yield f'  "{name}": {{\n    "features": ['
     separator = "\n"
     for sample in samples:
         yield f"{separator}[{','.join(map(repr, sample.features))}]"
         separator = ",\n"
     yield f'\n    ],\n    "labels": {[sample.tier for sample in samples]},\n'
-    yield f'    "count": {len(samples)}\n  }}'
+    yield f'    "count": {len(samples)}\n  }},\n'
+
+
+def tier_counts(samples: list[Sample]) -> dict[int, int]:
+    """Return how many samples each tier has, the empty ones included."""
+    counts = Counter(sample.tier for sample in samples)
+    return {tier: counts[tier] for tier in TIERS}
 
 
 def write_whole(target: Path, text: Iterable[str]) -> int:
@@ -809,23 +642,29 @@ def write_whole(target: Path, text: Iterable[str]) -> int:
 
     Raises Failure if it can't be written. Then an earlier file is unchanged.
     """
+    part = part_of(target)
     try:
-        # Only their owner can read the files that tempfile makes. A file that is opened
-        # in a temporary folder has the permissions of any new file.
-        with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder:
-            part = Path(folder) / target.name
-            with part.open("w", encoding="utf-8", newline="\n") as file:
-                file.writelines(text)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(target)
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)  # an atomic replace
     except OSError as error:
-        raise Failure(
-            f"Can't write {target}: {error.strerror}",
-            "Name a file in another place with --output, or make room if the disk is "
-            "full.",
-        ) from None
+        raise Failure(f"Can't write {target}: {error.strerror}", ELSEWHERE) from None
+    finally:
+        part.unlink(missing_ok=True)
     return target.stat().st_size
+
+
+def part_of(target: Path) -> Path:
+    """Return the path of the file while it is unfinished, on the same disk.
+
+    It is always the same, so that the next run replaces what a killed one left.
+    """
+    return target.with_name(f".{target.name}.part")
+
+
+ELSEWHERE = "Name another file with --output, or make room if the disk is full."
 
 
 # --- Report
@@ -833,55 +672,56 @@ def write_whole(target: Path, text: Iterable[str]) -> int:
 
 def row_lines(dataset: Dataset) -> list[str]:
     """Return lines on the rows that were read, and on what is unknown of the videos."""
-    read, used = dataset.rows_read(), len(dataset.samples)
-    counted = dataset.rows_counted
+    read, used, days = dataset.rows_read(), len(dataset.samples), dataset.days
+    not_counted = dataset.rows_counted is None
+    missing = max(0, (dataset.rows_counted or 0) - read)
+    check = "Check: " if missing > (read + missing) / 100 else ""
+    dropped = ", ".join(dropped_rows(dataset)) or "none"
+    duplicated = dataset.dropped["duplicated"]
+    uploaded = f"{min(days)} to {max(days)}" if days else "unknown"
     samples = dataset.samples.values()
-    days = [sample.uploaded_on for sample in samples if sample.uploaded_on]
     unknown = Counter(name for sample in samples for name in sample.unknown)
     shares = {name: n / used for name, n in ranked(unknown)}
-    nearly_all = [name for name in shares if shares[name] > CHECK_UNKNOWN]
-    in_wes = [
-        name
-        for name in shares
-        if name in COUNTS_IN_WES and shares[name] > CHECK_UNKNOWN_IN_WES
-    ]
-
-    uploaded = f"{min(days)} to {max(days)}" if days else "unknown"
-    listed = ", ".join(f"{name} {percent(share)}" for name, share in shares.items())
-    dropped = listed_reasons(dataset.dropped) or "none"
-    lines = [f"Read {read:,} rows, used {used:,}.", f"Dropped: {dropped}."]
-    if counted is None:
-        lines.append(
-            "The server did not count the rows, so a missing one would not be noticed."
-        )
-    elif counted > read:
-        lines.append(
-            f"{counted - read:,} fewer than counted at the start: archived or deleted "
-            "since, or rows that share an id, as in a view."
-        )
-    lines += [f"Uploaded: {uploaded}.", f"Unknown: {listed or 'nothing'}."]
-    if nearly_all:
-        lines.append(
-            f"Check: more than {CHECK_UNKNOWN:.0%} of the videos lack "
-            f"{', '.join(nearly_all)}. Has the scraper stopped filling them in?"
-        )
-    if in_wes:
-        lines.append(
-            f"Check: more than {CHECK_UNKNOWN_IN_WES:.0%} of the videos lack "
-            f"{', '.join(in_wes)}. They count as 0 in the tier, too, which makes it "
-            "too low."
-        )
-    return [wrapped(line) for line in lines]
+    shown = ", ".join(f"{name} {percent(share)}" for name, share in shares.items())
+    nearly_all = ", ".join(name for name in shares if shares[name] > 0.9)
+    in_wes = ", ".join(n for n in COUNTS_IN_WES if shares.get(n, 0) > 0.1)
+    reasons = {
+        f"Read {read:,} rows, used {used:,}.": True,
+        f"Dropped: {dropped}.": True,
+        "The rows were not counted, so a missing one would go unnoticed.": not_counted,
+        f"{check}{missing:,} fewer than counted at the start: archived or deleted since, "
+        "no longer shown to this key, or rows that share an id, as in a view.": missing,
+        f"Check: {duplicated:,} duplicated. If the table holds each video once, rows were "
+        "replaced under new ids while it was read, and others may be missing: run this "
+        "again. If it may hold a video several times, nothing is lost.": duplicated,
+        f"Uploaded: {uploaded}.": True,
+        f"Unknown: {shown or 'nothing'}.": True,
+        f"Check: more than 90% of the videos lack {nearly_all}. Has the scraper stopped "
+        "filling them in?": nearly_all,
+        f"Check: more than 10% of the videos lack {in_wes}. They count as 0 in the tier, "
+        "too, which makes it too low.": in_wes,
+    }
+    return sentences(reasons)
 
 
-def listed_reasons(dropped: Counter[str]) -> str:
+def dropped_rows(dataset: Dataset) -> list[str]:
     """Return how many rows were dropped for each reason, the most frequent first."""
-    return ", ".join(f"{n:,} {reason}" for reason, n in ranked(dropped))
+    return [f"{n:,} {reason}" for reason, n in ranked(dataset.dropped)]
 
 
 def ranked(counts: Counter[str]) -> list[tuple[str, int]]:
     """Return names and counts, the largest first, ties in the order of the names."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def sentences(reasons: Mapping[str, object]) -> list[str]:
+    """Return the lines of each text that there is a reason for, wrapped.
+
+    >>> sentences({"Dropped: none.": True, "Check: 0 duplicated.": False})
+    ['Dropped: none.']
+    """
+    texts = [text for text, reason in reasons.items() if reason]
+    return [line for text in texts for line in textwrap.wrap(text, 80)]
 
 
 def percent(share: float) -> str:
@@ -890,8 +730,17 @@ def percent(share: float) -> str:
     >>> percent(0), percent(0.00001), percent(0.25)
     ('0.0%', '<0.1%', '25.0%')
     """
-    text = f"{share:.1%}"
-    return "<0.1%" if share and text == "0.0%" else text
+    return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
+
+
+def table(columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """Lay out cells under their headers, the first column flush left, others right."""
+    laid_out: list[list[str]] = []
+    for header, cells in columns.items():
+        width = max(map(len, [header, *cells]))
+        flush = str.rjust if laid_out else str.ljust
+        laid_out.append([flush(cell, width) for cell in (header, *cells)])
+    return [" ".join(line).rstrip() for line in zip(*laid_out)]
 
 
 def tier_lines(
@@ -899,152 +748,92 @@ def tier_lines(
 ) -> list[str]:
     """Return a table of the tiers, and a sentence if some are far off the baseline."""
     entries = baseline["virality_tiers"]
-    in_train = Counter(sample.tier for sample in train)
-    in_test = Counter(sample.tier for sample in test)
-    views: dict[int, list[float]] = {tier: [] for tier in TIERS}
-    for sample in train + test:
-        views[sample.tier].append(sample.views)
-    used = len(train) + len(test)
-    shares = [len(views[tier]) / used for tier in TIERS]
-    usual_shares = [(number(entry.get("percentage")) or 0) / 100 for entry in entries]
-    far_off = [
+    samples = train + test
+    views = [[s.views for s in samples if s.tier == tier] for tier in TIERS]
+    shares = [len(in_tier) / len(samples) for in_tier in views]
+    usual = [(number(entry.get("percentage")) or 0) / 100 for entry in entries]
+    columns = {
+        "Tier": [f"{e['tier']} {e.get('label') or ''}"[:21] for e in entries],
+        "train": [f"{n:,}" for n in tier_counts(train).values()],
+        "test": [f"{n:,}" for n in tier_counts(test).values()],
+        "share": [percent(share) for share in shares],
+        "baseline": [percent(share) if share else "" for share in usual],
+        "median views": [f"{median(v):,.0f}" if v else "" for v in views],
+        "# | baseline": bars(shares, usual),
+    }
+    far = ", ".join(
         f"tier {tier}"
-        for tier, share, usual in zip(TIERS, shares, usual_shares)
-        if not share or (usual and abs(share - usual) > CHECK_TIER_SHARE)
-    ]
-
-    scale = BAR_WIDTH / max(shares + usual_shares)
-    header = f"{'train':>8}{'test':>8}{'share':>7}{'baseline':>9}{'median views':>13}"
-    lines = [f"{'Tier':21}{header}  # | baseline"]
-    for tier, entry, share, usual in zip(TIERS, entries, shares, usual_shares):
-        name = f"{tier} {entry.get('label') or ''}"
-        sets = f"{in_train[tier]:8,}{in_test[tier]:8,}"
-        shown = percent(usual) if usual else ""
-        middle = f"{median(views[tier]):,.0f}" if views[tier] else ""
-        cells = f"{sets}{percent(share):>7}{shown:>9}{middle:>13}"
-        drawn = bar(round(share * scale), round(usual * scale))
-        lines.append(f"{name:21.21}{cells}  {drawn}".rstrip())
-    if far_off:
-        check = (
-            f"Check: empty, or more than {CHECK_TIER_SHARE * 100:g} points off the "
-            f"baseline: {', '.join(far_off)}. Either the table's columns are filled "
-            "differently from before, or the baseline was made from other data. See "
-            '"The label" in README.md.'
-        )
-        lines.append(wrapped(check))
-    return lines
+        for tier, share, expected in zip(TIERS, shares, usual)
+        # Rounded, for 0.2 - 0.15 is a little more than 0.05.
+        if not share or round(abs(share - (expected or share)), 9) > 0.05
+    )
+    check = (
+        f"Check: empty, or more than 5 points off the baseline: {far}. Either the "
+        "table's columns are filled differently from before, or the baseline was made "
+        'from other data. See "The label" in README.md.'
+    )
+    return table(columns) + sentences({check: far})
 
 
-def bar(share: int, mark: int) -> str:
-    """Return a bar of `#` as wide as the share, with `|` at the mark if it is not 0.
+def bars(shares: list[float], marks: list[float]) -> list[str]:
+    """Return bars of `#` as wide as the shares, with `|` at each mark that is not 0.
 
-    >>> bar(4, 2), bar(2, 4), bar(3, 0)
-    ('##|#', '##  |', '###')
+    >>> bars([0.5, 0.1, 0.4], [0.4, 0.5, 0])
+    ['#########|# ', '##         |', '#########   ']
     """
-    drawn = "#" * share
-    if not mark:
-        return drawn
-    return drawn[:mark].ljust(mark) + "|" + drawn[mark + 1 :]
+    scale = 11 / max(shares + marks)  # columns
+    drawn = []
+    for share, mark in zip(shares, marks):
+        cells = list(("#" * round(share * scale)).ljust(12))
+        if mark:
+            cells[round(mark * scale)] = "|"
+        drawn.append("".join(cells))
+    return drawn
 
 
 def feature_lines(samples: Collection[Sample]) -> list[str]:
     """Return a table of the features, and what to know before training on them."""
-    table = [figures_of(i, samples) for i in range(len(FEATURES))]
-    same = [
+    vectors = [sample.features for sample in samples]
+    in_tier_1 = [sample.features for sample in samples if sample.tier == 1]
+    in_tier_5 = [sample.features for sample in samples if sample.tier == 5]
+
+    def cells(i: int) -> dict[str, str]:
+        values = [vector[i] for vector in vectors]
+        return {
+            "Feature": f"{FEATURES[i].name} {FEATURES[i].star}",
+            "mean": mean(values),
+            "in tier 1": mean([vector[i] for vector in in_tier_1]),
+            "in tier 5": mean([vector[i] for vector in in_tier_5]),
+            "at 0": percent(values.count(0.0) / len(values)),
+            "at 1": percent(values.count(1.0) / len(values)),
+        }
+
+    rows = [cells(i) for i in range(len(FEATURES))]
+    columns = {header: [row[header] for row in rows] for header in rows[0]}
+    same = ", ".join(
         feature.name
-        for feature, figures in zip(FEATURES, table)
-        if figures.minimum == figures.maximum
-    ]
-
-    header = ("median", "in tier 1", "in tier 5", "maximum", "at 0", "at 1")
-    lines = [f"{'Feature':20}" + "".join(f"{name:>10}" for name in header)]
-    for feature, figures in zip(FEATURES, table):
-        name = f"{feature.name} *" if feature.after_posting else feature.name
-        cells = [
-            f"{figures.median:.5f}",
-            "" if figures.in_tier_1 is None else f"{figures.in_tier_1:.5f}",
-            "" if figures.in_tier_5 is None else f"{figures.in_tier_5:.5f}",
-            f"{figures.maximum:.5f}",
-            percent(figures.at_0),
-            percent(figures.at_1),
-        ]
-        lines.append(f"{name:20}" + "".join(f"{cell:>10}" for cell in cells))
-    if same:
-        check = (
-            "Check: the same in every video, so a model can learn nothing from them: "
-            f"{', '.join(same)}."
-        )
-        lines.append(wrapped(check))
-    star = (
-        "* counted after posting: leave these out to predict before posting. "
-        "shareRate, commentRate and likeRate give the tier away: it is computed from "
-        'the same counts. See "Before you train" in README.md.'
+        for i, feature in enumerate(FEATURES)
+        if all(vector[i] == vectors[0][i] for vector in vectors)
     )
-    return [*lines, wrapped(star)]
+    reasons = {
+        "Check: the same in every video, so a model can learn nothing from it: "
+        f"{same}.": same,
+        "* counted after posting: leave these out to predict before posting. shareRate, "
+        "commentRate and likeRate give the tier away: it is computed from the same "
+        'counts. See "Before you train" in README.md.': True,
+    }
+    return table(columns) + sentences(reasons)
 
 
-class Figures(NamedTuple):
-    """What the report tells of a feature."""
-
-    median: float
-    in_tier_1: float | None  # the median there; None without such a video
-    in_tier_5: float | None
-    minimum: float
-    maximum: float
-    at_0: float  # the share of the videos, 0 to 1
-    at_1: float
-
-
-def figures_of(i: int, samples: Collection[Sample]) -> Figures:
-    """Return the figures of the feature at place i in the vectors."""
-    values = sorted(sample.features[i] for sample in samples)
-    in_tier_1 = [sample.features[i] for sample in samples if sample.tier == 1]
-    in_tier_5 = [sample.features[i] for sample in samples if sample.tier == 5]
-    return Figures(
-        median=median(values),
-        in_tier_1=median(in_tier_1) if in_tier_1 else None,
-        in_tier_5=median(in_tier_5) if in_tier_5 else None,
-        minimum=values[0],
-        maximum=values[-1],
-        at_0=values.count(0) / len(values),
-        at_1=values.count(1) / len(values),
-    )
-
-
-def source_lines(
-    url: str, arguments: argparse.Namespace, baseline: dict[str, Any]
-) -> list[str]:
-    """Return lines on what the training set was made from."""
-    return [
-        f"Project   {httpx.URL(url).host}",
-        f"Baseline  {arguments.baseline} of {baseline.get('generated_at') or '?'}",
-        f"Seed      {arguments.seed}",
-    ]
-
-
-def file_lines(
-    train: list[Sample], test: list[Sample], file: Path, size: int, seconds: float
-) -> list[str]:
-    """Return lines on the training set and the file, whose size is in bytes."""
-    return [
-        f"Sets      {len(train):,} to train, {len(test):,} to test",
-        f"File      {file}",
-        f"          {size / 1e6:,.1f} MB, in {seconds:.1f} s",
-    ]
-
-
-def wrapped(text: str) -> str:
-    """Return text with each of its lines wrapped at 80 columns."""
-    wrapper = textwrap.TextWrapper(
-        width=LINE_WIDTH, break_long_words=False, break_on_hyphens=False
-    )
-    return "\n".join(wrapper.fill(line) for line in text.splitlines())
+def mean(values: list[float]) -> str:
+    """Return the mean as text, blank of no values."""
+    return f"{fmean(values):.5f}" if values else ""
 
 
 # --- Settings, baseline, output
 
 
-def read_settings(environ: Mapping[str, str]) -> tuple[str, str]:
+def read_settings(environ: Mapping[str, str]) -> tuple[httpx.URL, str]:
     """Return the project's URL and key: from `environ`, else .env.local, else .env.
 
     Raises UsageError for a setting that is missing or malformed. No message shows a
@@ -1055,64 +844,55 @@ def read_settings(environ: Mapping[str, str]) -> tuple[str, str]:
         try:
             sources.append(dotenv_values(path, encoding="utf-8-sig"))
         except (OSError, UnicodeError) as error:
-            raise UsageError(
-                f"{path} can't be read: {error}",
-                "Make it readable, and save it as UTF-8. (PowerShell may have written "
-                "UTF-16.)",
-            ) from None
+            raise UsageError(f"{path} can't be read: {error}", SAVE_AS_UTF_8) from None
 
     def find(*names: str) -> str:
-        for source in sources:
-            for name in names:
-                value = (source.get(name) or "").strip()
-                if value:
-                    return value
-        return ""
+        values = ((source.get(n) or "").strip() for source in sources for n in names)
+        return next((value for value in values if value), "")
 
-    url = find("SUPABASE_URL", "NEXT_PUBLIC_SUPABASE_URL")
+    text = find("SUPABASE_URL", "NEXT_PUBLIC_SUPABASE_URL")
     key = find("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY")
     wrong = []
-    if not is_usable_url(url):
-        wrong.append(f"SUPABASE_URL is {'malformed' if url else 'not set'}")
-    if not KEY_FORM.fullmatch(key):
-        wrong.append(f"SUPABASE_SECRET_KEY is {'malformed' if key else 'not set'}")
-    if wrong:
-        raise UsageError(
-            ", and ".join(wrong),
-            "Two settings are needed, which look like\n"
-            "    SUPABASE_URL=https://abcdefgh.supabase.co\n"
-            "    SUPABASE_SECRET_KEY=sb_secret_...\n"
-            "Copy .env.example to .env and fill it in, or set them in the environment."
-            f"\n.env.local and .env are looked for in {HERE}",
-        )
     # The dashboard also shows the URL with /rest/v1, which the client adds itself.
-    return url.rstrip("/").removesuffix("/rest/v1"), key
+    url = project_url(text.rstrip("/").removesuffix("/rest/v1"))
+    if not url:
+        wrong.append(f"SUPABASE_URL is {'malformed' if text else 'not set'}")
+    if not re.fullmatch(r"[\w.-]+", key, re.ASCII):  # sb_secret_..., or a JWT
+        wrong.append(f"SUPABASE_SECRET_KEY is {'malformed' if key else 'not set'}")
+    if wrong or not url:
+        raise UsageError(", and ".join(wrong), SETTINGS)
+    return url, key
 
 
-def is_usable_url(text: str) -> bool:
-    """Return whether text is an http or https URL that the HTTP client can use."""
-    if not URL_FORM.fullmatch(text):
-        return False
+def project_url(text: str) -> httpx.URL | None:
+    """Return text as the URL of a project, or None if it is no http or https URL."""
     try:
         url = httpx.URL(text)
-        return bool(url.host) and (url.port or 443) < 2**16
-    except (httpx.InvalidURL, UnicodeError):  # 192.168.0.256, or xn--a
-        return False
+        return url if url.scheme in ("http", "https") and url.host else None
+    except (httpx.InvalidURL, UnicodeError):  # the host may be no IDNA
+        return None
 
 
-def setting_warnings(url: str, key: str) -> Iterator[str]:
+SETTINGS = f"""\
+Two settings are needed, which look like
+    SUPABASE_URL=https://abcdefgh.supabase.co
+    SUPABASE_SECRET_KEY=sb_secret_...
+Copy .env.example to .env and fill it in, or set them in the environment.
+.env.local and .env are looked for in {HERE}"""
+SAVE_AS_UTF_8 = "Make it readable, in UTF-8. (PowerShell may have written UTF-16.)"
+
+
+def setting_warnings(url: httpx.URL, key: str) -> Iterator[str]:
     """Yield a warning for each setting that works, but with a risk."""
-    address = httpx.URL(url)
-    if address.scheme == "http" and address.host not in THIS_MACHINE:
-        yield (
-            "SUPABASE_URL is plain http: others can read the key on the way. Use https."
-        )
+    if url.scheme == "http" and url.host not in ("localhost", "127.0.0.1", "::1"):
+        yield "Warning: SUPABASE_URL should be https: over http, others see the key."
     if key.startswith("sb_publishable_") or jwt_role(key) == "anon":
-        yield (
-            "The key is a publishable (anon) one. Row-level security may show it only "
-            "a part of the table, and the training set would be made from that part. "
-            "Use a secret key (sb_secret_... or service_role)."
-        )
+        yield PUBLISHABLE_KEY
+
+
+PUBLISHABLE_KEY = """\
+Warning: The key is a publishable (anon) one. Row-level security may show it
+only a part of the table to train on. Use a secret key (sb_secret_...)."""
 
 
 def jwt_role(key: str) -> Any:
@@ -1131,50 +911,31 @@ def read_baseline(path: Path) -> tuple[dict[str, Any], list[float]]:
     """
     try:
         baseline = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise baseline_error(path, f"{error.strerror}") from None
-    except ValueError as error:
-        raise baseline_error(path, f"it is not JSON: {error}") from None
-    try:
         entries = sorted(baseline["virality_tiers"], key=lambda entry: entry["tier"])
         minima = [entry["weighted_score_threshold"]["min"] for entry in entries]
-    except (KeyError, TypeError):
-        needed = "virality_tiers, each with tier and weighted_score_threshold.min"
-        raise baseline_error(path, f"it needs {needed}") from None
-    if [entry["tier"] for entry in entries] != TIERS:
-        raise baseline_error(path, "its tiers are not 1 to 5, once each")
-    # The comparisons are false for a nan, too.
-    if not all(isinstance(low, int | float) and -inf < low < inf for low in minima):
-        raise baseline_error(path, "its thresholds are not all finite numbers")
-    if not all(low < high for low, high in pairwise(minima)):
-        raise baseline_error(path, "its thresholds do not ascend with the tiers")
+        if [entry["tier"] for entry in entries] != TIERS:
+            raise ValueError("its tiers are not 1 to 5, once each")
+        if not all(low < high for low, high in pairwise([-inf, *minima, inf])):
+            raise ValueError("its thresholds are not finite and ascending")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"The baseline {path} can't be used ({type(error).__name__}: {error})",
+            "It needs virality_tiers 1 to 5, each with tier and weighted_score_threshold.min.\n"
+            "Restore the one that came with the script, or name another with --baseline.",
+        ) from None
     return baseline | {"virality_tiers": entries}, minima[1:]
-
-
-def baseline_error(path: Path, cause: str) -> UsageError:
-    """Return the error for a baseline that can't be used."""
-    return UsageError(
-        f"The baseline {path} can't be used: {cause}",
-        "Restore the one that came with the script, or name another with --baseline.",
-    )
 
 
 def resolve_output(path: Path) -> Path:
     """Return the path to write to, links followed. Raises UsageError if it can't be."""
     try:
-        target = Path(os.path.realpath(path))
+        target = path.resolve()
         if target.exists() and not target.is_file():
-            raise UsageError(
-                f"--output {path} is a folder or a device",
-                "Name a file, such as training-data.json.",
-            )
-        with tempfile.TemporaryFile(dir=target.parent):
-            pass  # a file can be made there
+            raise OSError(0, "a folder or a device is there")
+        part_of(target).touch()  # a file can be made there
+        part_of(target).unlink()
     except OSError as error:
-        raise UsageError(
-            f"Can't write in the folder of {path}: {error.strerror}",
-            "Name a file in another folder with --output.",
-        ) from None
+        raise UsageError(f"Can't write {path}: {error.strerror}", ELSEWHERE) from None
     return target
 
 
@@ -1183,8 +944,6 @@ def resolve_output(path: Path) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    if sys.stderr is None:  # closed, as by `2>&-`
-        sys.stderr = open(os.devnull, "w", errors="replace")  # noqa: SIM115
     # Escape what the output's encoding lacks, rather than fail after all is written.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -1192,8 +951,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run(arguments)
     except Failure as failure:
-        advice = wrapped(failure.advice)
-        say(f"Error: {failure.problem}.\n{advice}\nNothing was written.")
+        say(f"Error: {failure.problem}.\n{failure.advice}\nNothing was written.")
         return failure.exit_code
     except KeyboardInterrupt:
         say("Interrupted.")
@@ -1204,33 +962,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(arguments: argparse.Namespace) -> None:
     """Read, compute, split, write and report. Raises Failure."""
     started = monotonic()
-    gc.set_threshold(100_000)  # saves 15 % of the time at 200,000 rows
     url, key = read_settings(os.environ)
     baseline, thresholds = read_baseline(arguments.baseline)
     target = resolve_output(arguments.output)
     for warning in setting_warnings(url, key):
-        say(wrapped(f"Warning: {warning}"))
+        say(warning)
 
     dataset = Dataset(thresholds, arguments.seed)
+    show_progress("0 rows")
     asyncio.run(read_table(url, key, dataset))
-    read, used = dataset.rows_read(), len(dataset.samples)
-    if not read:
-        raise Failure(
-            f"No rows came from the table {TABLE}",
-            "Check that it has rows whose archived_at is null. Under row-level "
-            "security, a publishable (anon) key may see none: use a secret key.",
-        )
-    if used < 2:
-        raise Failure(
-            f"Too few rows in {TABLE} can be used: {used} of {read:,} "
-            f"({listed_reasons(dataset.dropped)})",
-            "At least two are needed, one for each set. Check that the columns views "
-            "and duration_seconds are filled, and with numbers (not money, an interval "
-            'or "541.2K").',
-        )
+    if len(dataset.samples) < 2:
+        counts = [f"{len(dataset.samples)} of {dataset.rows_read():,}"]
+        listed = ", ".join(counts + dropped_rows(dataset))
+        raise Failure(f"Too few rows in {TABLE} can be used: {listed}", TOO_FEW)
 
-    train, test = split(dataset.in_canonical_order())
-    size = write_whole(target, training_json(train, test, datetime.now(UTC)))
+    train, test = split(dataset.samples.values())
+    text = training_json(train, test, datetime.now(UTC), arguments.seed, thresholds)
+    size = write_whole(target, text)
     report = [
         *row_lines(dataset),
         "",
@@ -1238,10 +986,22 @@ def run(arguments: argparse.Namespace) -> None:
         "",
         *feature_lines(dataset.samples.values()),
         "",
-        *source_lines(url, arguments, baseline),
-        *file_lines(train, test, target, size, monotonic() - started),
+        f"Project   {url.host}",
+        f"Baseline  {arguments.baseline} of {baseline.get('generated_at') or '?'}",
+        f"Seed      {arguments.seed}",
+        f"Sets      {len(train):,} to train, {len(test):,} to test",
+        f"File      {target}",
+        f"          {size / 1e6:,.1f} MB, in {monotonic() - started:.1f} s",
     ]
-    print_report(report)
+    checks = sum(line.startswith("Check:") for line in report)
+    print_report([*report, f"Checks    {checks or 'none'}"])
+
+
+TOO_FEW = """\
+At least two are needed. Check that there are rows whose archived_at is null,
+and that views, duration_seconds and platform_video_id are filled, the first two
+with numbers (not money, an interval or "541.2K"). Under row-level security, a
+publishable (anon) key may see no rows: use a secret key."""
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -1275,50 +1035,25 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def print_report(lines: list[str]) -> None:
-    """Print the report to standard output. The file is written even if that fails."""
-    erase_progress()
+    """Print the report to standard output. A reader that leaves early is no failure."""
+    show_progress()
     try:
         print("\n".join(lines), flush=True)
-    except OSError as error:
-        discard(sys.stdout)
-        # A reader that has left, as `head` does, has read what it wanted.
-        if not isinstance(error, BrokenPipeError):
-            say(f"Warning: The report can't be printed: {error.strerror}.")
+    except BrokenPipeError:  # as from `head`, which has read what it wanted
+        # Otherwise Python would write the rest when it ends, and fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(message: str) -> None:
-    """Print a message to standard error, in place of the line of progress.
-
-    A message that can't be printed, as when its reader has left, ends no run.
-    """
-    erase_progress()
-    try:
-        print(message, file=sys.stderr)
-    except OSError:
-        discard(sys.stderr)
+    """Print a message to standard error, in place of the line of progress."""
+    show_progress()
+    print(message, file=sys.stderr)
 
 
-def discard(stream: TextIO) -> None:
-    """Point a stream that can't be written to at the null device.
-
-    Otherwise Python writes to it again when it ends, and fails.
-    """
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def show_progress(dataset: Dataset) -> None:
-    """Rewrite the line of progress on a terminal. A log gets none."""
+def show_progress(text: str = "") -> None:
+    """Show a line of progress on a terminal, or erase it. A log gets none."""
     if sys.stderr.isatty():
-        counted = dataset.rows_counted
-        of_counted = f" of {counted:,}" if counted else ""
-        print(f"\r{dataset.rows_read():,}{of_counted} rows", end="", file=sys.stderr)
-
-
-def erase_progress() -> None:
-    """Erase the line of progress on a terminal."""
-    if sys.stderr.isatty():
-        blanks = " " * 40  # more than the longest line of progress
-        print(f"\r{blanks}\r", end="", file=sys.stderr)
+        print(f"\r{text:40}\r", end="", file=sys.stderr)
 
 
 if __name__ == "__main__":

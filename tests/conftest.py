@@ -10,7 +10,6 @@ import subprocess
 import sys
 from array import array
 from collections.abc import Callable, Iterator
-from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,13 +67,12 @@ def make_sample(
     tier: int = 1,
     views: float = 1000,
     unknown: tuple[str, ...] = (),
-    uploaded_on: date | None = None,
     rest: float = 0.5,
     **features: float,
 ) -> script.Sample:
     """Return a sample with these features; all the others are `rest`."""
     vector = array("d", [features.get(name, rest) for name in FEATURE_NAMES])
-    return script.Sample(digest, views, vector, tier, unknown, uploaded_on)
+    return script.Sample(digest, views, vector, tier, unknown)
 
 
 def features_by_name(sample: script.Sample) -> dict[str, float]:

@@ -25,6 +25,7 @@ def main() -> int:
             "SUPABASE_URL": server.url,
             "SUPABASE_SECRET_KEY": KEY,
             "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",  # which wins where both are set
         }
         options = ["--output", "training-data.demo.json", *sys.argv[1:]]
         command = [sys.executable, str(SCRIPT), *options]

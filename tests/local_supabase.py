@@ -42,20 +42,16 @@ KEY = "sb_secret_local"
 JSON_TYPE = "application/json; charset=utf-8"
 DATA = Path(__file__).with_name("data")
 CERTIFICATE = DATA / "self-signed.pem"  # with its key, for localhost and 127.0.0.1
+REASONS = {status.value: status.phrase for status in HTTPStatus}
 UUID_FORM = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SERVED = re.compile(
     "(select=.+|archived_at=is.null|id=(gt|lte)[.].*|order=id.asc|limit=[0-9]+)"
 )
-
-
-def read_replies(name: str) -> dict[str, dict[str, Any]]:
-    """Return the replies in a file of data/ by their names."""
-    replies = json.loads((DATA / name).read_text(encoding="utf-8"))["replies"]
-    return {reply["name"]: reply for reply in replies}
-
-
-RECORDED = read_replies("postgrest-replies.json")
-BY_HAND = read_replies("replies-by-hand.json")
+REPLIES: dict[str, dict[str, Any]] = {
+    reply["name"]: reply
+    for name in ("postgrest-replies.json", "replies-by-hand.json")
+    for reply in json.loads((DATA / name).read_text(encoding="utf-8"))["replies"]
+}
 
 
 class Request(NamedTuple):
@@ -91,13 +87,9 @@ class Request(NamedTuple):
 # --- Replies and faults
 
 
-def raw_reply(
-    status: int, headers: dict[str, str], body: bytes, reason: str = ""
-) -> bytes:
-    """Return the bytes of a reply; the reason is the status's own if none is given."""
-    if not reason:
-        with suppress(ValueError):
-            reason = HTTPStatus(status).phrase
+def raw_reply(status: int, headers: dict[str, str], body: bytes) -> bytes:
+    """Return the bytes of a reply."""
+    reason = REASONS.get(status, "")
     lines = [f"HTTP/1.1 {status} {reason}", f"content-length: {len(body)}"]
     lines += [f"{name}: {text}" for name, text in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
@@ -117,21 +109,18 @@ def rows_reply(rows: Sequence[bytes], total: int | None = None) -> bytes:
     return raw_reply(status, headers, b"[" + b", \n ".join(rows) + b"]")
 
 
-def http_reply(
-    status: int, body: bytes = b"", reason: str = "", **headers: str
-) -> Fault:
+def http_reply(status: int, body: bytes = b"", **headers: str) -> Fault:
     """Answer with this, and close. An underscore in a header's name is a hyphen."""
     named = {name.replace("_", "-"): text for name, text in headers.items()}
-    raw = raw_reply(status, {"connection": "close"} | named, body, reason)
+    raw = raw_reply(status, {"connection": "close"} | named, body)
     return lambda sock: sock.sendall(raw)
 
 
 def replay(name: str, **more_headers: str) -> bytes:
     """Return a recorded reply of the real server, or one that was written by hand."""
-    reply = (RECORDED | BY_HAND)[name]["response"]
+    reply = REPLIES[name]["response"]
     headers = {n: text for n, text in reply["headers"].items() if n != "content-length"}
-    body = reply["body"].encode()
-    return raw_reply(reply["status"], headers | more_headers, body, reply["reason"])
+    return raw_reply(reply["status"], headers | more_headers, reply["body"].encode())
 
 
 def recorded(name: str) -> Fault:
@@ -235,7 +224,8 @@ class LocalSupabase:
     key: the key that it takes.
     text_ids: whether the ids are any text; otherwise they are uuids.
     secure: whether it speaks https, with a certificate that only SSL_CERT_FILE can
-        make trusted.
+        make trusted. It then prefers HTTP/2, which it can't speak: a client that
+        offers it fails.
 
     url: like http://127.0.0.1:45678, the same after stop() and start().
     requests: every request so far, those that got a fault included.
@@ -330,6 +320,7 @@ class Server(ThreadingTCPServer):
         if self.supabase.secure:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(CERTIFICATE)
+            context.set_alpn_protocols(["h2", "http/1.1"])
             # The connection's own thread shakes hands, when it reads for the first time.
             sock = context.wrap_socket(
                 sock, server_side=True, do_handshake_on_connect=False

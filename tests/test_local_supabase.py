@@ -9,10 +9,9 @@ from typing import Any
 import httpx
 import pytest
 from local_supabase import (
-    BY_HAND,
     CERTIFICATE,
     KEY,
-    RECORDED,
+    REPLIES,
     LocalSupabase,
     Row,
     hang,
@@ -20,12 +19,6 @@ from local_supabase import (
 )
 
 NOT_ARCHIVED = 7389  # rows, when the replies were recorded
-# fmt: off
-COLUMNS = [
-    "id", "platform_video_id", "description", "views", "likes", "shares", "comments",
-    "sound_name", "hashtags", "duration_seconds", "metadata", "archived_at",
-]
-# fmt: on
 PAGES = [
     "first page, exact count",
     "next page by key",
@@ -41,10 +34,10 @@ PAGE = f"{TABLE}?select=id&archived_at=is.null&order=id.asc&limit=9"
 def recorded_rows() -> Iterator[Row]:
     """Yield the six rows that the recordings show, as they are in the table."""
     for name in ("first page, exact count", "next page by key"):
-        for row in json.loads(RECORDED[name]["response"]["body"]):
+        for row in json.loads(REPLIES[name]["response"]["body"]):
             keys = ("bookmarks", "followers", "uploaded_at")
             metadata = {key: row.pop(key) for key in keys}
-            yield dict.fromkeys(COLUMNS) | row | {"metadata": metadata}
+            yield row | {"metadata": metadata, "archived_at": None}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +46,7 @@ def supabase() -> Iterator[LocalSupabase]:
     rows = list(recorded_rows())
     for number in range(NOT_ARCHIVED - 6):
         made_up = str(uuid.UUID(int=(1 << 120) + number))
-        rows.append(dict.fromkeys(COLUMNS) | {"id": made_up})
+        rows.append({"id": made_up, "archived_at": None})
     rows.append(rows[0] | {"id": str(uuid.UUID(int=5)), "archived_at": "2026-02-14"})
     with LocalSupabase(rows[::-1]) as server:
         yield server
@@ -69,7 +62,7 @@ def ask(
 
 def assert_recorded(reply: httpx.Response, name: str) -> None:
     """See that a reply is the recorded one, to the last byte of its body."""
-    expected = RECORDED[name]["response"]
+    expected = REPLIES[name]["response"]
     status = (reply.status_code, reply.reason_phrase)
     assert status == (expected["status"], expected["reason"])
     assert reply.content == expected["body"].encode()
@@ -79,7 +72,7 @@ def assert_recorded(reply: httpx.Response, name: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_the_recorded_one(name: str, supabase: LocalSupabase) -> None:
-    request = RECORDED[name]["request"]
+    request = REPLIES[name]["request"]
     more = {"prefer": request["prefer"]} if "prefer" in request else {}
     supabase.max_rows = 2 if "server cap" in name else 1000
     path = request["path"].replace("->>", "->")  # the same for text, which it was
@@ -94,25 +87,21 @@ def test_the_errors_are_the_recorded_ones(supabase: LocalSupabase) -> None:
 
 def test_every_reply_of_the_files_can_be_a_fault() -> None:
     with LocalSupabase([]) as server:
-        for name, reply in (RECORDED | BY_HAND).items():
+        for name, reply in REPLIES.items():
             server.fault_for = lambda request, name=name: recorded(name)  # type: ignore[misc]
             got, expected = ask(server, TABLE), reply["response"]
             assert got.status_code == expected["status"]
             assert got.content == expected["body"].encode()
-            length = {"content-length": str(len(got.content))}
-            assert (expected["headers"] | length).items() <= dict(got.headers).items()
+            headers = expected["headers"] | {"content-length": str(len(got.content))}
+            assert headers.items() <= dict(got.headers).items()
 
 
 @pytest.mark.parametrize(
     "path",
     [
         f"{PAGE}&views=gt.5",
-        f"{PAGE}&offset=1000",
-        f"{PAGE}&id=gte.5",
         PAGE.replace("id.asc", "views.asc"),
-        PAGE.replace("=is", "=not.is"),
         PAGE.replace("&order=id.asc", ""),
-        PAGE.replace("&limit=9", ""),
         PAGE.replace("&archived_at=is.null", ""),
     ],
 )

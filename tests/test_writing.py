@@ -3,108 +3,90 @@
 import errno
 import json
 import os
-import random
-import re
 import signal
 import stat
-from array import array
-from collections.abc import Iterator
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import (
     FEATURE_NAMES,
     OUTPUT,
+    ROOT,
     Extract,
     Fails,
     Patch,
     Printed,
     Serve,
-    features_by_name,
     make_row,
     make_sample,
-    undated,
-    vectors,
+    settings,
     written,
 )
 from sample_videos import sample_videos
 
 import extract_training_data as script
 
+PART = Path(".training-data.json.part")
+HALVES = ",0.5" * (len(FEATURE_NAMES) - 2)
+EXACT_FORM = f"""\
+{{
+  "generatedAt": "2026-02-16T18:22:24.613Z",
+  "featureNames": {json.dumps(FEATURE_NAMES)},
+  "trainSet": {{
+    "features": [
+[0.1,0.3333333333333333{HALVES}],
+[1e-07,0.0{HALVES}]
+    ],
+    "labels": [3, 5],
+    "count": 2
+  }},
+  "testSet": {{
+    "features": [
+[0.5,0.5{HALVES}]
+    ],
+    "labels": [3],
+    "count": 1
+  }},
+  "labelDistribution": {{"1": 0, "2": 0, "3": 2, "4": 0, "5": 1}},
+  "seed": 7,
+  "tierThresholds": [0.045752, 1, 2.5, 1e-07]
+}}
+"""
+
 
 def test_the_exact_form() -> None:
     train = [
         make_sample(tier=3, shareRate=0.1, commentRate=1 / 3),
-        make_sample(tier=1),
-        make_sample(tier=3, shareRate=1e-7, commentRate=0),
+        make_sample(tier=5, shareRate=1e-7, commentRate=0),
     ]
-    test = [make_sample(tier=5)]
     time = datetime(2026, 2, 16, 18, 22, 24, 613_999, UTC)
-    text = "".join(script.training_json(train, test, time))
-    names = ", ".join(f'"{name}"' for name in FEATURE_NAMES)
-    halves = ",0.5" * (len(FEATURE_NAMES) - 2)
-    assert text == (
-        "{\n"
-        '  "generatedAt": "2026-02-16T18:22:24.613Z",\n'
-        f'  "featureNames": [{names}],\n'
-        '  "trainSet": {\n'
-        '    "features": [\n'
-        f"[0.1,0.3333333333333333{halves}],\n"
-        f"[0.5,0.5{halves}],\n"
-        f"[1e-07,0.0{halves}]\n"
-        "    ],\n"
-        '    "labels": [3, 1, 3],\n'
-        '    "count": 3\n'
-        "  },\n"
-        '  "testSet": {\n'
-        '    "features": [\n'
-        f"[0.5,0.5{halves}]\n"
-        "    ],\n"
-        '    "labels": [5],\n'
-        '    "count": 1\n'
-        "  },\n"
-        '  "labelDistribution": {"1": 1, "2": 0, "3": 2, "4": 0, "5": 1}\n'
-        "}\n"
-    )
+    thresholds = [0.045752, 1, 2.5, 1e-7]
+    text = script.training_json(train, [make_sample(tier=3)], time, 7, thresholds)
+    assert "".join(text) == EXACT_FORM
 
 
-def test_features_read_back_to_the_last_bit() -> None:
-    rng = random.Random(1)
-    values = [rng.random() ** rng.randrange(1, 60) for _ in range(2000)]
-    samples = [make_sample(likeRate=value) for value in (*values, 5e-324, 1 - 2**-53)]
-    text = "".join(script.training_json(samples, samples, datetime.now(UTC)))
-    for part in ("trainSet", "testSet"):
-        for vector, sample in zip(json.loads(text)[part]["features"], samples):
-            assert array("d", vector) == sample.features
-
-
-def test_the_sets_in_the_file_are_those_of_the_split(
-    serve: Serve, extract: Extract
+@pytest.mark.parametrize(("options", "seed"), [((), 42), (("--seed", "-7"), -7)])
+def test_what_a_run_writes(
+    options: tuple[str, ...], seed: int, serve: Serve, extract: Extract
 ) -> None:
-    rows = [make_row(n, n % 4, duration_seconds=n) for n in range(1, 101)]
-    extract(serve(rows), "--seed", "7")
-    data = script.Dataset([1, 2, 3, 4], 7)
+    rows = [make_row(n, n % 4, likes=n % 30, metadata=None) for n in range(100)]
+    _, thresholds = script.read_baseline(script.BASELINE)
+    dataset = script.Dataset(thresholds, seed)
     for row in rows:
-        data.add(row)
-    train, test = script.split(data.in_canonical_order())
-    order = [features_by_name(sample)["durationSeconds"] for sample in train + test]
-    assert [vector["durationSeconds"] for vector in vectors()] == order
-    file = written()
-    assert [file[part]["count"] for part in ("trainSet", "testSet")] == [80, 20]
-
-
-def test_the_labels_are_counted_over_both_sets(serve: Serve, extract: Extract) -> None:
-    extract(serve(300))
+        dataset.add(row)
+    train, test = script.split(dataset.samples.values())
+    extract(serve(rows), *options)
     data = written()
-    for part in (data["trainSet"], data["testSet"]):
-        assert part["count"] == len(part["features"]) == len(part["labels"])
-    labels = data["trainSet"]["labels"] + data["testSet"]["labels"]
-    assert data["labelDistribution"] == {str(t): labels.count(t) for t in range(1, 6)}
-    assert " ".join(data) == (
-        "generatedAt featureNames trainSet testSet labelDistribution"
-    )
-    assert re.fullmatch(r"\d{4}(-\d\d){2}T(\d\d:){2}\d\d\.\d{3}Z", data["generatedAt"])
+    made = datetime.fromisoformat(data["generatedAt"])
+    assert abs((datetime.now(UTC) - made).total_seconds()) < 60
+    for part, samples in ((data["trainSet"], train), (data["testSet"], test)):
+        assert part["features"] == [list(sample.features) for sample in samples]
+        assert part["labels"] == [sample.tier for sample in samples]
+    assert (data["seed"], data["tierThresholds"]) == (seed, thresholds)
 
 
 def test_nothing_identifies_a_video(serve: Serve, extract: Extract) -> None:
@@ -112,162 +94,126 @@ def test_nothing_identifies_a_video(serve: Serve, extract: Extract) -> None:
     extract(serve(rows))
     text = OUTPUT.read_text()
     for row in rows:
-        assert row["id"] not in text
-        assert row["platform_video_id"] not in text
+        for secret in (row["id"], row["platform_video_id"], row["platform"]):
+            assert secret not in text
         assert script.digest_of(row, 42).hex() not in text
-    assert "tiktok" not in text
-
-
-def test_the_default_seed_is_42(serve: Serve, extract: Extract) -> None:
-    server, files = serve(50), []
-    for options in ((), ("--seed", "42"), ("--seed", "43"), ("--seed", "-42")):
-        extract(server, *options)
-        files.append(b"".join(undated()))
-    assert files[0] == files[1]
-    assert len(set(files)) == 3
-
-
-def test_the_file_goes_where_output_says(serve: Serve, extract: Extract) -> None:
-    Path("folder").mkdir()
-    extract(serve(50), "--output", "folder/mine.json")
-    assert written("folder/mine.json")["trainSet"]["count"] > 0
-    assert os.listdir() == ["folder"]
-    assert os.listdir("folder") == ["mine.json"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere, there is no umask")
-@pytest.mark.parametrize(
-    ("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0, 0o666)]
-)
-def test_the_permissions_are_those_of_any_new_file(
-    umask: int, mode: int, serve: Serve, extract: Extract
-) -> None:
-    OUTPUT.write_text("earlier")
-    OUTPUT.chmod(0o400)
-    before = os.umask(umask)
+def test_the_mode_is_that_of_any_new_file(serve: Serve, extract: Extract) -> None:
+    for earlier in (OUTPUT, PART):
+        earlier.touch(0o400)
+    before = os.umask(0o027)
     try:
         extract(serve(50))
     finally:
         os.umask(before)
-    assert stat.S_IMODE(OUTPUT.stat().st_mode) == mode
+    assert stat.S_IMODE(OUTPUT.stat().st_mode) == 0o640
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_a_link_stays_and_its_target_is_replaced(
-    there: bool, serve: Serve, extract: Extract
+def test_the_file_goes_where_output_says_and_a_link_stays(
+    serve: Serve, extract: Extract
 ) -> None:
-    Path("elsewhere").mkdir()
-    target = Path("elsewhere/data.json")
-    if there:
-        target.write_text("earlier")
-    OUTPUT.symlink_to(target)
-    extract(serve(50))
-    assert OUTPUT.is_symlink()
-    assert not target.is_symlink()
-    assert written(target)["trainSet"]["count"] > 0
-    assert os.listdir("elsewhere") == ["data.json"]
+    Path("folder").mkdir()
+    Path("link.json").symlink_to("folder/mine.json")
+    extract(serve(50), "--output", "link.json")
+    assert Path("link.json").is_symlink()
+    assert written("folder/mine.json")["trainSet"]["count"] > 0
+    assert sorted(os.listdir()) == ["folder", "link.json"]
+    assert os.listdir("folder") == ["mine.json"]
 
 
 # --- Whole or not at all
 
 
-def failing_text(error: BaseException) -> Iterator[str]:
-    yield "x" * 100_000
-    raise error
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError()])
-def test_an_interrupted_file_does_not_appear(error: BaseException) -> None:
+def test_it_is_written_under_a_name_of_its_own_until_it_is_on_the_disk(
+    monkeypatch: Patch,
+) -> None:
     OUTPUT.write_text("earlier")
-    with pytest.raises(type(error)):
-        script.write_whole(OUTPUT.resolve(), failing_text(error))
-    assert OUTPUT.read_text() == "earlier"
-    assert os.listdir() == [OUTPUT.name]
-
-
-def test_it_is_written_hidden_beside_its_target() -> None:
-    """A folder elsewhere may be on another disk, from which it can't be moved."""
-    seen = []
-
-    def text() -> Iterator[str]:
-        yield "text\n"
-        seen.append(sorted(path.name[:1] for path in Path().iterdir()))
-
-    assert script.write_whole(OUTPUT.resolve(), text()) == 5
-    assert seen == [["."]]
-    assert os.listdir() == [OUTPUT.name]
-
-
-def test_the_file_is_on_the_disk_before_it_appears(monkeypatch: Patch) -> None:
-    OUTPUT.write_text("earlier")
+    PART.write_text("what a killed run left")
     seen = []
 
     def fsync(file: int) -> None:
-        seen.append((os.fstat(file).st_size, OUTPUT.read_text()))
+        seen.append((os.fstat(file).st_size, PART.read_bytes(), OUTPUT.read_text()))
 
     monkeypatch.setattr(os, "fsync", fsync)
-    assert script.write_whole(OUTPUT.resolve(), ["later", "\n"]) == 6
-    assert seen == [(6, "earlier")]
-    assert OUTPUT.read_bytes() == b"later\n"
+    text = "donn\u00e9es\n"
+    assert script.write_whole(OUTPUT.resolve(), iter(text)) == 9
+    assert seen == [(9, text.encode(), "earlier")]
+    assert OUTPUT.read_bytes() == text.encode()
+    assert os.listdir() == [OUTPUT.name]
 
 
-def test_a_full_disk_is_said(serve: Serve, extract: Extract) -> None:
+KILLED_WHILE_IT_WRITES = """
+import os, signal, extract_training_data
+os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL)
+extract_training_data.main([])
+"""
+
+
+def test_a_run_that_is_killed_leaves_the_earlier_file_to_the_next_run(
+    serve: Serve, extract: Extract
+) -> None:
+    server = serve(50)
+    OUTPUT.write_text("earlier")
+    environ = os.environ | settings(server) | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", KILLED_WHILE_IT_WRITES]
+    assert subprocess.call(command, env=environ) == -signal.SIGKILL
+    assert OUTPUT.read_text() == "earlier"
+    assert sorted(os.listdir()) == [PART.name, OUTPUT.name]
+    extract(server)
+    assert written()["trainSet"]["count"] > 0
+    assert os.listdir() == [OUTPUT.name]
+
+
+def cant_write(code: int) -> str:
+    """Return what is said when the system refuses to write."""
+    return (
+        f"Error: Can't write {OUTPUT.resolve()}: {os.strerror(code)}.\n"
+        f"{script.ELSEWHERE}\nNothing was written.\n"
+    )
+
+
+def test_a_full_disk_is_said(serve: Serve, fails: Fails) -> None:
     """A limit on the size of files stands for the end of the disk."""
     resource = pytest.importorskip("resource", reason="only Unix has such limits")
-    OUTPUT.write_text("earlier")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:
-        said = extract(serve(300), code=1).err
+        assert fails(serve(300)) == cant_write(errno.EFBIG)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert said.splitlines() == [
-        f"Error: Can't write {OUTPUT.resolve()}: File too large.",
-        "Name a file in another place with --output, or make room if the disk is full.",
-        "Nothing was written.",
-    ]
-    assert OUTPUT.read_text() == "earlier"
-    assert os.listdir() == [OUTPUT.name]
 
 
-@pytest.mark.parametrize("code", [errno.EBUSY, errno.EACCES])
-def test_a_file_that_can_not_be_replaced(
-    code: int, serve: Serve, fails: Fails, monkeypatch: Patch
+@pytest.mark.parametrize(
+    ("owner", "name", "code"),
+    # EBUSY comes from a file that is mounted alone into a container.
+    [(os, "fsync", errno.ENOSPC), (Path, "replace", errno.EBUSY)],
+)
+def test_what_is_refused_in_the_end_is_said(
+    owner: Any, name: str, code: int, serve: Serve, fails: Fails, monkeypatch: Patch
 ) -> None:
-    """EBUSY comes from a file that is mounted alone into a container."""
-
-    def refuse(path: Path, target: Path) -> None:
+    def refuse(*arguments: Any) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(Path, "replace", refuse)
-    assert fails(serve(50)).splitlines() == [
-        f"Error: Can't write {OUTPUT.resolve()}: {os.strerror(code)}.",
-        "Name a file in another place with --output, or make room if the disk is full.",
-        "Nothing was written.",
-    ]
+    monkeypatch.setattr(owner, name, refuse)
+    assert fails(serve(50)) == cant_write(code)
 
 
-def test_ctrl_c_while_it_writes(
-    serve: Serve, extract: Extract, monkeypatch: Patch
+@pytest.mark.parametrize(("owner", "name"), [(os, "fsync"), (Path, "replace")])
+def test_ctrl_c_leaves_the_earlier_file_or_the_new_one(
+    owner: Any, name: str, serve: Serve, extract: Extract, monkeypatch: Patch
 ) -> None:
     OUTPUT.write_text("earlier")
-    monkeypatch.setattr(os, "fsync", lambda file: signal.raise_signal(signal.SIGINT))
-    assert extract(serve(50), code=130) == Printed("", "Interrupted.\n")
-    assert OUTPUT.read_text() == "earlier"
-    assert os.listdir() == [OUTPUT.name]
+    finish = getattr(owner, name)
 
-
-def test_ctrl_c_once_it_is_written_leaves_the_whole_file(
-    serve: Serve, extract: Extract, monkeypatch: Patch
-) -> None:
-    replace = Path.replace
-
-    def interrupt(path: Path, target: Path) -> None:
-        replace(path, target)
+    def interrupted(*arguments: Any) -> None:
+        finish(*arguments)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(Path, "replace", interrupt)
+    monkeypatch.setattr(owner, name, interrupted)
     assert extract(serve(50), code=130) == Printed("", "Interrupted.\n")
-    assert written()["trainSet"]["count"] > 0
+    left = "earlier" if name == "fsync" else '{\n  "generatedAt": '
+    assert OUTPUT.read_text().startswith(left)
     assert os.listdir() == [OUTPUT.name]
