@@ -657,10 +657,7 @@ def write_whole(target: Path, text: Iterable[str]) -> int:
 
 
 def part_of(target: Path) -> Path:
-    """Return the path of the file while it is unfinished, on the same disk.
-
-    It is always the same, so that the next run replaces what a killed one left.
-    """
+    """Return where a file is while unfinished: fixed, so the next run replaces it."""
     return target.with_name(f".{target.name}.part")
 
 
@@ -918,12 +915,14 @@ def read_baseline(path: Path) -> tuple[dict[str, Any], list[float]]:
         if not all(low < high for low, high in pairwise([-inf, *minima, inf])):
             raise ValueError("its thresholds are not finite and ascending")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"The baseline {path} can't be used ({type(error).__name__}: {error})",
-            "It needs virality_tiers 1 to 5, each with tier and weighted_score_threshold.min.\n"
-            "Restore the one that came with the script, or name another with --baseline.",
-        ) from None
+        problem = f"The baseline {path} can't be used ({type(error).__name__}: {error})"
+        raise UsageError(problem, BASELINE_FORM) from None
     return baseline | {"virality_tiers": entries}, minima[1:]
+
+
+BASELINE_FORM = """\
+It needs virality_tiers 1 to 5, each with tier and weighted_score_threshold.min.
+Restore the one that came with the script, or name another with --baseline."""
 
 
 def resolve_output(path: Path) -> Path:

@@ -259,7 +259,7 @@ def test_a_baseline_that_is_wrong(content: Any, cause: str) -> None:
         script.read_baseline(Path("other.json"))
     start = f"The baseline other.json can't be used ({cause}"
     assert error.value.problem.startswith(start)
-    assert "--baseline" in error.value.advice
+    assert error.value.advice == script.BASELINE_FORM
 
 
 # --- The output
