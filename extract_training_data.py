@@ -123,7 +123,7 @@ class Sample(NamedTuple):
 
     digest: bytes  # decides its place in the order and the split
     views: float
-    features: "array[float]"  # a list of them takes almost three times the memory
+    features: "array[float]"  # a list takes three times the memory
     tier: int  # 1 to 5
     unknown: tuple[str, ...]  # the names of its values that are unknown
 
@@ -146,7 +146,7 @@ class Dataset:
         deleted and inserted again during the run. The row with the most views, most
         likely the latest, is kept. Among equals, their other values decide.
         """
-        video = {name: read(row.get(name)) for name, read in READERS.items()}
+        video = {name: reader(row.get(name)) for name, reader in READERS.items()}
         if not row.get("platform_video_id"):  # they must not count as one video
             self.dropped["without video ID"] += 1
         elif not video["views"]:
@@ -159,7 +159,7 @@ class Dataset:
                 video["views"],
                 array("d", features_of(video)),
                 virality_tier(weighted_engagement_score(video), self.thresholds),
-                tuple([name for name, value in video.items() if value is None]),
+                tuple(name for name, value in video.items() if value is None),
             )
             if sample.digest in self.samples:
                 self.dropped["duplicated"] += 1
@@ -207,8 +207,8 @@ def upload_time(value: Any) -> datetime | None:
     return time if time.year >= 2014 else None
 
 
-# The values of a video, and what reads each. A new one is asked for by its name, and
-# also goes into README.md.
+# The values of a video, each the column of its name or a key of `metadata`, and what
+# reads it. A new one also goes into README.md.
 READERS: dict[str, Callable[[Any], Any]] = {
     "views": number,
     "likes": number,
@@ -238,8 +238,8 @@ class Feature(NamedTuple):
     formula: Callable[[Video], float]  # gives 0 or more; more than 1 counts as 1
 
 
-# A number as the divisor is the cap: it counts as 1. A new feature also goes into
-# README.md and the plain row of test_samples.py.
+# A number that divides is the cap: that much, or more, counts as 1. A new feature also
+# goes into README.md and the plain row of test_samples.py.
 # fmt: off
 FEATURES = [
     Feature("shareRate",          "*", lambda v: ratio(v["shares"], v["views"])),
@@ -296,7 +296,7 @@ def hour_posted(time: datetime | None) -> float:
 
 
 def weighted_engagement_score(video: Video) -> float:
-    """Return (likes + 2 comments + 3 shares) / views, 0 or more; unknown counts as 0."""
+    """Return (likes + 2 comments + 3 shares) / views, where what is unknown is 0."""
     likes, comments, shares = video["likes"], video["comments"], video["shares"]
     score = (likes or 0) + 2 * (comments or 0) + 3 * (shares or 0)
     return ratio(score, video["views"])
@@ -312,11 +312,7 @@ def virality_tier(wes: float, thresholds: Sequence[float]) -> int:
 
 
 def digest_of(row: Row, seed: int) -> bytes:
-    """Return the SHA-256 of the seed, the platform and the video ID, 32 bytes.
-
-    It decides the order, the split and the shuffle. Unlike hash() and the module
-    random, it is the same in every run and every version of Python.
-    """
+    """Return the SHA-256 of seed, platform and video ID. (hash() differs by run.)"""
     text = f"{seed}/{row.get('platform')}/{row['platform_video_id']}"
     return sha256(text.encode()).digest()
 
@@ -359,14 +355,14 @@ async def read_table(url: httpx.URL, key: str, dataset: Dataset) -> None:
     reader = TableReader(await new_client(url, key), url.host, key, dataset)
     async with reader.client:
         try:
-            async with asyncio.TaskGroup() as group:  # one that fails ends the others
+            async with asyncio.TaskGroup() as group:
                 group.create_task(reader.count_rows())
-                # Bounds of the id: above `low`, up to `high`. The ends have none, so that
-                # no row lies outside. Ids that are not random uuids only slow the run.
+                # The ends have no bounds, so that no row lies outside. Random uuids
+                # are spread evenly; other ids only slow the run.
                 for low, high in pairwise([None, *ID_BORDERS, None]):
                     group.create_task(reader.read_range(low, high))
         except ExceptionGroup as group_error:
-            raise group_error.exceptions[0] from None  # it ended the others
+            raise group_error.exceptions[0] from None  # the first ended the others
 
 
 @dataclass
@@ -377,7 +373,7 @@ class TableReader:
     host: str
     key: str
     dataset: Dataset
-    said: set[str] = field(default_factory=set)  # of what failed, once for all ranges
+    said: set[str] = field(default_factory=set)  # what failed, by any of the ranges
 
     async def read_range(self, low: str | None, high: str | None) -> None:
         """Read the rows with ids above `low`, up to `high`, into the dataset.
@@ -422,7 +418,7 @@ class TableReader:
         """Let the server count the rows, for the progress and the report.
 
         It is asked for once, and a failure is ignored: on a large table, a count may
-        take longer than the server allows, and what else is wrong the pages show, too.
+        take longer than the server allows, and the pages show whatever else is wrong.
         """
         query = self.client.table(TABLE).select("id", count=postgrest.CountMethod.exact)
         with suppress(Failure, TimeoutError):
@@ -439,15 +435,15 @@ class TableReader:
             reply = await query.execute()
             if not isinstance(reply.data, list):  # the client hands on text, too
                 raise ValueError("not an array")  # noqa: TRY004
-        # TLS that breaks after the handshake is no error of httpx. An APIError comes from
-        # a client before 2.25, for what is no array.
+        # TLS that breaks after the handshake is no error of httpx. An APIError comes
+        # from a client before 2.25, for what is no array.
         except (httpx.HTTPError, ssl.SSLError, ValueError, postgrest.APIError) as error:
             raise request_failure(error, self.host, self.key) from None
         return reply
 
 
 async def new_client(url: httpx.URL, key: str) -> postgrest.AsyncPostgrestClient:
-    """Return a client for the tables. Raises UsageError for a proxy that can't be."""
+    """Return a client for the tables. Raises UsageError if none can be set up."""
     try:
         # Left to itself, supabase would use HTTP/2 (users report dropped connections,
         # supabase-py #1064), follow redirects (which could take the key elsewhere), and
@@ -471,7 +467,7 @@ Correct or unset a variable in the environment: HTTPS_PROXY or another *_PROXY
 
 
 async def check_reply(response: httpx.Response) -> None:
-    """Raise httpx.HTTPError or, for an empty body, ValueError. A response hook of httpx.
+    """Raise httpx.HTTPError or, for an empty body, ValueError. A hook of httpx.
 
     The client's own APIError has neither the status nor the headers, and the client
     takes a reply without a body for an empty page, which would end a range.
@@ -490,17 +486,16 @@ def request_failure(error: Exception, host: str, key: str) -> Failure:
         names, problem = http_fault(error.response)
         retry_after = number(error.response.headers.get("retry-after")) or 0
     elif isinstance(error, httpx.HTTPError | ssl.SSLError):
-        # A timeout of httpx has no text, and none of its errors names the host.
-        kind = f"{type(error).__name__}: {error}".removesuffix(": ")
+        name, text = type(error).__name__, str(error)
+        kind = f"{name}: {text}" if text else name  # a timeout of httpx has no text
         problem = f"No usable reply from {host} ({kind})"
-        marks = re.findall("^407|CERTIFICATE_VERIFY_FAILED", str(error))
-        names = [type(error).__name__, *marks, "no reply"]
+        names = [name, *re.findall("^407|CERTIFICATE_VERIFY_FAILED", text), "no reply"]
     else:
         names, problem = ["no array"], "The reply is not a JSON array"
     problem = line_without_key(problem, key)
-    for known, failure, advice in FAULTS:
+    for known, failure_type, advice in FAULTS:
         if known.intersection(names):
-            return failure(problem, advice, min(retry_after, 60))
+            return failure_type(problem, advice, min(retry_after, 60))
     return Failure(problem, CHECK_TABLE)  # 404, 406 and all others
 
 
@@ -510,15 +505,15 @@ def http_fault(response: httpx.Response) -> tuple[list[str], str]:
         fields = dict(response.json())
     except (ValueError, TypeError):  # a gateway's HTML or plain text
         fields = {}
-    status, code = response.status_code, fields.get("code")
-    status_line = f"HTTP {status} {response.reason_phrase}".strip()
+    http, code = f"HTTP {response.status_code}", fields.get("code")
+    status_line = f"{http} {response.reason_phrase}".strip()
     message = fields.get("message") or fields.get("error") or fields.get("msg")
     texts = [message, fields.get("details"), fields.get("hint")]
     if response.has_redirect_location:
         texts.append(f"not followed, a redirect to {response.headers['location']}")
     parts = [f"{status_line} ({code})" if code else status_line]
     parts += [str(text).strip(". \n") for text in texts if text]
-    return [str(code), str(status), f"{status // 100}xx"], ": ".join(parts)
+    return [str(code), http, f"{http} {code}", f"{http[:-2]}xx"], ": ".join(parts)
 
 
 def line_without_key(text: str, key: str) -> str:
@@ -581,21 +576,21 @@ The database, or the way to it, is too slow for a page. What may help:
 - a longer time limit, if it is below 25 s (the script waits for 30 s). In SQL:
     alter role service_role set statement_timeout = '25s';
     notify pgrst, 'reload config';"""
-# The names of each fault (a code, a status or its class, the kind of an error), whether
-# it is final, and what to do. The first that shares a name decides, so codes come first.
+# The names of a fault (a code, a status or its class, the kind of an error), whether it
+# is final, and what to do. The first that shares a name decides, so codes come first.
 FAULTS: list[tuple[set[str], type[Failure], str]] = [
     ({"42501"}, Failure, NO_GRANT),
     ({"PGRST301"}, Failure, f"{WRONG_KEY}\n{LOCAL_KEY}"),
-    ({"57014", "55P03", "544", "ReadTimeout"}, TransientError, TOO_SLOW),
-    ({"401", "403"}, Failure, WRONG_KEY),
-    ({"402"}, Failure, RESTRICTED),
-    ({"3xx"}, Failure, NOT_SUPABASE),
+    ({"57014", "55P03", "HTTP 544", "ReadTimeout"}, TransientError, TOO_SLOW),
+    ({"HTTP 401", "HTTP 403"}, Failure, WRONG_KEY),
+    ({"HTTP 402"}, Failure, RESTRICTED),
+    ({"HTTP 3xx"}, Failure, NOT_SUPABASE),
     ({"no array"}, TransientError, NOT_SUPABASE),
     ({"CERTIFICATE_VERIFY_FAILED"}, Failure, UNTRUSTED_CERTIFICATE),
-    ({"407"}, Failure, NO_REPLY),
+    ({"407", "HTTP 407"}, Failure, NO_REPLY),  # a proxy wants a login
     ({"no reply"}, TransientError, NO_REPLY),
-    # "" is the code that PostgREST sends, with status 400, when PostgreSQL crashes.
-    ({"", "408", "429", "5xx"}, TransientError, SERVER_DOWN),
+    # PostgREST sends status 400 with an empty code when PostgreSQL crashes.
+    ({"HTTP 408", "HTTP 429", "HTTP 5xx", "HTTP 400 "}, TransientError, SERVER_DOWN),
 ]
 
 
@@ -644,7 +639,7 @@ def write_whole(target: Path, text: Iterable[str]) -> int:
     """
     part = part_of(target)
     try:
-        with part.open("w", encoding="utf-8", newline="\n") as file:
+        with part.open("x", encoding="utf-8", newline="\n") as file:
             file.writelines(text)
             file.flush()
             os.fsync(file.fileno())
@@ -652,7 +647,8 @@ def write_whole(target: Path, text: Iterable[str]) -> int:
     except OSError as error:
         raise Failure(f"Can't write {target}: {error.strerror}", ELSEWHERE) from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
     return target.stat().st_size
 
 
@@ -661,7 +657,7 @@ def part_of(target: Path) -> Path:
     return target.with_name(f".{target.name}.part")
 
 
-ELSEWHERE = "Name another file with --output, or make room if the disk is full."
+ELSEWHERE = "Name another file with --output, make its folder, or free disk space."
 
 
 # --- Report
@@ -671,8 +667,9 @@ def row_lines(dataset: Dataset) -> list[str]:
     """Return lines on the rows that were read, and on what is unknown of the videos."""
     read, used, days = dataset.rows_read(), len(dataset.samples), dataset.days
     not_counted = dataset.rows_counted is None
-    missing = max(0, (dataset.rows_counted or 0) - read)
-    check = "Check: " if missing > (read + missing) / 100 else ""
+    counted = dataset.rows_counted or 0
+    missing = max(0, counted - read)
+    prefix = "Check: " if missing > counted / 100 else ""
     dropped = ", ".join(dropped_rows(dataset)) or "none"
     duplicated = dataset.dropped["duplicated"]
     uploaded = f"{min(days)} to {max(days)}" if days else "unknown"
@@ -686,17 +683,18 @@ def row_lines(dataset: Dataset) -> list[str]:
         f"Read {read:,} rows, used {used:,}.": True,
         f"Dropped: {dropped}.": True,
         "The rows were not counted, so a missing one would go unnoticed.": not_counted,
-        f"{check}{missing:,} fewer than counted at the start: archived or deleted since, "
-        "no longer shown to this key, or rows that share an id, as in a view.": missing,
-        f"Check: {duplicated:,} duplicated. If the table holds each video once, rows were "
-        "replaced under new ids while it was read, and others may be missing: run this "
-        "again. If it may hold a video several times, nothing is lost.": duplicated,
+        f"{prefix}{missing:,} fewer than counted at the start: archived or deleted "
+        "since, no longer shown to this key, or rows that share an id, as in a "
+        "view.": missing,
+        f"Check: {duplicated:,} duplicated. If the table holds each video once, rows "
+        "were replaced under new ids while it was read, and others may be missing: run "
+        "this again. If a video may have several rows, nothing is lost.": duplicated,
         f"Uploaded: {uploaded}.": True,
         f"Unknown: {shown or 'nothing'}.": True,
-        f"Check: more than 90% of the videos lack {nearly_all}. Has the scraper stopped "
-        "filling them in?": nearly_all,
-        f"Check: more than 10% of the videos lack {in_wes}. They count as 0 in the tier, "
-        "too, which makes it too low.": in_wes,
+        f"Check: more than 90% of the videos lack {nearly_all}. Has the scraper "
+        "stopped filling them in?": nearly_all,
+        f"Check: more than 10% of the videos lack {in_wes}. They count as 0 in the "
+        "tier, too, which makes it too low.": in_wes,
     }
     return sentences(reasons)
 
@@ -753,16 +751,17 @@ def tier_lines(
         "Tier": [f"{e['tier']} {e.get('label') or ''}"[:21] for e in entries],
         "train": [f"{n:,}" for n in tier_counts(train).values()],
         "test": [f"{n:,}" for n in tier_counts(test).values()],
-        "share": [percent(share) for share in shares],
-        "baseline": [percent(share) if share else "" for share in usual],
+        "share": [percent(s) for s in shares],
+        "baseline": [percent(u) if u else "" for u in usual],
         "median views": [f"{median(v):,.0f}" if v else "" for v in views],
         "# | baseline": bars(shares, usual),
     }
+    # Rounded, for 0.2 - 0.15 is a little more than 0.05.
+    off = [round(abs(s - u), 9) if u else 0 for s, u in zip(shares, usual)]
     far = ", ".join(
         f"tier {tier}"
-        for tier, share, expected in zip(TIERS, shares, usual)
-        # Rounded, for 0.2 - 0.15 is a little more than 0.05.
-        if not share or round(abs(share - (expected or share)), 9) > 0.05
+        for tier, share, points in zip(TIERS, shares, off)
+        if share == 0 or points > 0.05
     )
     check = (
         f"Check: empty, or more than 5 points off the baseline: {far}. Either the "
@@ -815,9 +814,9 @@ def feature_lines(samples: Collection[Sample]) -> list[str]:
     reasons = {
         "Check: the same in every video, so a model can learn nothing from it: "
         f"{same}.": same,
-        "* counted after posting: leave these out to predict before posting. shareRate, "
-        "commentRate and likeRate give the tier away: it is computed from the same "
-        'counts. See "Before you train" in README.md.': True,
+        "* counted after posting: leave these out to predict before posting. "
+        "shareRate, commentRate and likeRate give the tier away: it is computed from "
+        'the same counts. See "Before you train" in README.md.': True,
     }
     return table(columns) + sentences(reasons)
 
@@ -856,9 +855,9 @@ def read_settings(environ: Mapping[str, str]) -> tuple[httpx.URL, str]:
         wrong.append(f"SUPABASE_URL is {'malformed' if text else 'not set'}")
     if not re.fullmatch(r"[\w.-]+", key, re.ASCII):  # sb_secret_..., or a JWT
         wrong.append(f"SUPABASE_SECRET_KEY is {'malformed' if key else 'not set'}")
-    if wrong or not url:
-        raise UsageError(", and ".join(wrong), SETTINGS)
-    return url, key
+    if url and not wrong:
+        return url, key
+    raise UsageError(", and ".join(wrong), SETTINGS)
 
 
 def project_url(text: str) -> httpx.URL | None:
@@ -896,7 +895,7 @@ def jwt_role(key: str) -> Any:
     """Return the role in a key that is a JSON Web Token, or None for any other key."""
     try:
         _, payload, _ = key.split(".")
-        return json.loads(urlsafe_b64decode(payload + "=="))["role"]
+        return json.loads(urlsafe_b64decode(payload + "=="))["role"]  # padded
     except (ValueError, TypeError, KeyError):
         return None
 
@@ -921,18 +920,18 @@ def read_baseline(path: Path) -> tuple[dict[str, Any], list[float]]:
 
 
 BASELINE_FORM = """\
-It needs virality_tiers 1 to 5, each with tier and weighted_score_threshold.min.
+It must be JSON: virality_tiers, tier 1 to 5, with weighted_score_threshold.min.
 Restore the one that came with the script, or name another with --baseline."""
 
 
 def resolve_output(path: Path) -> Path:
-    """Return the path to write to, links followed. Raises UsageError if it can't be."""
+    """Return the path to write, links followed. Raises UsageError if no file can be."""
     try:
-        target = path.resolve()
+        target = Path(os.path.realpath(path))
         if target.exists() and not target.is_file():
             raise OSError(0, "a folder or a device is there")
         part_of(target).touch()  # a file can be made there
-        part_of(target).unlink()
+        part_of(target).unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"Can't write {path}: {error.strerror}", ELSEWHERE) from None
     return target
@@ -971,8 +970,8 @@ def run(arguments: argparse.Namespace) -> None:
     show_progress("0 rows")
     asyncio.run(read_table(url, key, dataset))
     if len(dataset.samples) < 2:
-        counts = [f"{len(dataset.samples)} of {dataset.rows_read():,}"]
-        listed = ", ".join(counts + dropped_rows(dataset))
+        used = f"{len(dataset.samples)} of {dataset.rows_read():,}"
+        listed = ", ".join([used, *dropped_rows(dataset)])
         raise Failure(f"Too few rows in {TABLE} can be used: {listed}", TOO_FEW)
 
     train, test = split(dataset.samples.values())

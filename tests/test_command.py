@@ -26,7 +26,6 @@ from conftest import (
     Patch,
     Serve,
     StartScript,
-    make_row,
     real_videos,
     settings,
     written,
@@ -141,24 +140,6 @@ def test_a_reader_of_the_report_that_leaves_early_is_no_failure(
     assert written()["trainSet"]["count"] == 48
 
 
-@pytest.mark.parametrize(
-    ("count", "listed"),
-    [(0, "0 of 0"), (1, "1 of 1"), (1001, "1 of 1,001, 1,000 without views")],
-)
-def test_too_few_rows_that_can_be_used(
-    count: int, listed: str, serve: Serve, fails: Fails
-) -> None:
-    rows = [make_row(n, views=1 if n == 1 else 0) for n in range(1, count + 1)]
-    problem = f"Too few rows in scraped_videos can be used: {listed}"
-    said = fails(serve(rows))
-    assert said == f"Error: {problem}.\n{script.TOO_FEW}\nNothing was written.\n"
-
-
-def test_two_rows_are_enough(serve: Serve, extract: Extract) -> None:
-    extract(serve([make_row(1), make_row(2)]))
-    assert (written()["trainSet"]["count"], written()["testSet"]["count"]) == (1, 1)
-
-
 # --- Before it begins
 
 
@@ -220,6 +201,7 @@ def test_the_readme_shows_the_options() -> None:
 
 def test_the_readme_shows_the_features_in_their_order() -> None:
     rows = re.findall(r"(?m)^\| (\d+) \| `(\w+)`( \\\*)? \|", README)
+    assert f"for each video {len(rows)} features" in README
     assert rows == [
         (str(number), feature.name, feature.star and r" \*")
         for number, feature in enumerate(script.FEATURES, 1)

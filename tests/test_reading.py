@@ -473,6 +473,12 @@ FAULTS = {
         recorded("database is down 1"), TRANSIENT, script.SERVER_DOWN,
         "HTTP 503 Service Unavailable (PGRST001): Database client error. Retrying the "
         "connection: no connection to the server"),
+    "a code that looks like a status": Known(
+        http_reply(503, b'{"code":401}'), TRANSIENT, script.SERVER_DOWN,
+        "HTTP 503 Service Unavailable (401)"),
+    "an empty code, but not with 400": Known(
+        http_reply(404, b'{"code":""}'), FINAL, script.CHECK_TABLE,
+        "HTTP 404 Not Found"),
     "database crashed": Known(
         recorded("database crashed"), TRANSIENT, script.SERVER_DOWN,
         "HTTP 400 Bad Request"),

@@ -42,8 +42,8 @@ FEWER = (
 )
 DUPLICATED = (
     "Check: {} duplicated. If the table holds each video once, rows were replaced under "
-    "new ids while it was read, and others may be missing: run this again. If it may "
-    "hold a video several times, nothing is lost."
+    "new ids while it was read, and others may be missing: run this again. If a "
+    "video may have several rows, nothing is lost."
 )
 MORE_THAN_90_PERCENT_LACK = (
     "Check: more than 90% of the videos lack {}. "

@@ -130,7 +130,6 @@ def test_it_is_written_under_a_name_of_its_own_until_it_is_on_the_disk(
     monkeypatch: Patch,
 ) -> None:
     OUTPUT.write_text("earlier")
-    PART.write_text("what a killed run left")
     seen = []
 
     def fsync(file: int) -> None:
@@ -142,6 +141,21 @@ def test_it_is_written_under_a_name_of_its_own_until_it_is_on_the_disk(
     assert seen == [(9, text.encode(), "earlier")]
     assert OUTPUT.read_bytes() == text.encode()
     assert os.listdir() == [OUTPUT.name]
+
+
+def test_two_runs_at_once_never_write_into_one_file() -> None:
+    OUTPUT.write_text("earlier")
+    PART.write_text("what the other run has so far")
+    with pytest.raises(script.Failure, match="File exists"):
+        script.write_whole(OUTPUT.resolve(), ["text"])
+    assert OUTPUT.read_text() == "earlier"
+
+
+def test_an_unfinished_file_that_can_not_be_removed_hides_no_failure() -> None:
+    """Here, a folder has come in its place."""
+    PART.mkdir()
+    with pytest.raises(script.Failure, match="exists"):
+        script.write_whole(OUTPUT.resolve(), ["text"])
 
 
 KILLED_WHILE_IT_WRITES = """
