@@ -159,7 +159,7 @@ class Dataset:
                 video["views"],
                 array("d", features_of(video)),
                 virality_tier(weighted_engagement_score(video), self.thresholds),
-                tuple(name for name, value in video.items() if value is None),
+                tuple([name for name, value in video.items() if value is None]),
             )
             if sample.digest in self.samples:
                 self.dropped["duplicated"] += 1
@@ -184,7 +184,9 @@ def number(value: Any) -> float | None:
     if isinstance(value, str) and re.fullmatch("[0-9]{1,19}", value):
         value = int(value)
     # Not isinstance(): for it, True is an int.
-    return value if type(value) in (int, float) and 0 <= value < 2**63 else None
+    if type(value) is int or type(value) is float:
+        return value if 0 <= value < 2**63 else None
+    return None
 
 
 def upload_time(value: Any) -> datetime | None:
@@ -931,7 +933,7 @@ def resolve_output(path: Path) -> Path:
         if target.exists() and not target.is_file():
             raise OSError(0, "a folder or a device is there")
         part_of(target).touch()  # a file can be made there
-        part_of(target).unlink(missing_ok=True)
+        part_of(target).unlink()
     except OSError as error:
         raise UsageError(f"Can't write {path}: {error.strerror}", ELSEWHERE) from None
     return target
