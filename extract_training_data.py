@@ -184,9 +184,8 @@ def number(value: Any) -> float | None:
     if isinstance(value, str) and re.fullmatch("[0-9]{1,19}", value):
         value = int(value)
     # Not isinstance(): for it, True is an int.
-    if type(value) is int or type(value) is float:
-        return value if 0 <= value < 2**63 else None
-    return None
+    is_number = type(value) is int or type(value) is float
+    return value if is_number and 0 <= value < 2**63 else None
 
 
 def upload_time(value: Any) -> datetime | None:
