@@ -21,6 +21,7 @@ from conftest import (
     Serve,
     StartScript,
     durations,
+    flat,
     make_row,
     settings,
     undated,
@@ -819,3 +820,45 @@ def test_a_connection_that_can_not_be_set_up(
     assert said[0].startswith("Error: No connection can be set up: ")
     assert not said[0].endswith("..\n")
     assert "".join(said[1:]) == f"{script.CHECK_PROXY}\nNothing was written.\n"
+
+
+# --- What the advice must tell
+
+# fmt: off
+TOLD = {
+    "RESTRICTED": "quota; bill; Usage and Billing in the dashboard",
+    "NO_GRANT": "no grant on the table; publishable; secret key needs grants; since 2026; "
+    "new tables; SQL editor; grant usage on schema public to service_role; "
+    "grant select on public.scraped_videos to service_role; another table",
+    "WRONG_KEY": "doesn't belong to the project; expired; been revoked; end of 2026; "
+    "Project Settings > API Keys; environment wins",
+    "LOCAL_KEY": "local stack; SUPABASE_SERVICE_ROLE_KEY",
+    "CHECK_TABLE": "URL of a Supabase project; schema public; README.md; uuid or text; "
+    "Data API exposes this schema; this SQL; notify pgrst, 'reload schema'",
+    "UNTRUSTED_CERTIFICATE": "not trusted; proxy; self-hosted; SSL_CERT_FILE; authority; "
+    "expired; not yet valid; clock",
+    "NOT_SUPABASE": "not a Supabase project; login page; proxy; abcdefgh.supabase.co",
+    "NO_REPLY": "Is SUPABASE_URL right; online; *_PROXY; paused; restored in the dashboard",
+    "SERVER_DOWN": "connection work; paused; restarting; status.supabase.com; again in a",
+    "TOO_SLOW": "too slow for a page; index on the column id; lock on scraped_videos; "
+    "Max rows; waits for 30 s; statement_timeout = '25s'; 'reload config'",
+    "TOO_FEW": "archived_at is null; views, duration_seconds and platform_video_id; "
+    "not money, an interval; row-level security; use a secret key",
+    "CHECK_PROXY": "HTTPS_PROXY; SSL_CERT_FILE; port in SUPABASE_URL",
+    "SETTINGS": "SUPABASE_URL=https://abcdefgh.supabase.co; SUPABASE_SECRET_KEY=sb_; "
+    "Two settings; .env.example to .env; looked for in",
+    "PUBLISHABLE_KEY": "publishable (anon); Row-level security; part of the table; sb_secret",
+    "BASELINE_FORM": "JSON; virality_tiers; weighted_score_threshold.min; --baseline",
+    "ELSEWHERE": "--output; folder; disk space",
+    "SAVE_AS_UTF_8": "readable; UTF-8; UTF-16",
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_what_an_advice_must_tell(name: str) -> None:
+    advice = getattr(script, name)
+    told = TOLD[name].split("; ")
+    assert [words for words in told if words not in flat(advice)] == []
+    paths_aside = advice.replace(str(script.HERE), "")
+    assert max(map(len, paths_aside.splitlines())) <= 80
