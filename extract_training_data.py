@@ -636,7 +636,8 @@ def tier_counts(samples: list[Sample]) -> dict[int, int]:
 def write_whole(target: Path, text: Iterable[str]) -> int:
     """Write a file that appears whole or not at all, and return its size in bytes.
 
-    Raises Failure if it can't be written. Then an earlier file is unchanged.
+    Raises Failure if it can't be written, or if another run is writing it (hence "x").
+    Then an earlier file is unchanged.
     """
     part = part_of(target)
     try:
